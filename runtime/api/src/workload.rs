@@ -1,0 +1,288 @@
+//! What one `wasmpod run` is given: pods, and the ConfigMaps and Secrets they read.
+//!
+//! Everything else is refused by name, since a `run` has no server that could act on it. So is
+//! what only a server could supply: tokens, gates that a controller opens, objects that no
+//! manifest holds.
+
+use std::collections::HashSet;
+use std::time::SystemTime;
+
+use model::Pod;
+
+use crate::cursor::At;
+use crate::data::Contents;
+use crate::error::{ManifestError, tidied};
+use crate::findings::{FieldError, Findings};
+use crate::manifest::parse_all;
+use crate::object::Object;
+use crate::references::{self, Need};
+use crate::{annotations, convert, data, defaults, identity, validate};
+
+/// The objects of one run, admitted.
+#[derive(Debug, Clone, Default)]
+pub struct Workload {
+    /// Pods in the order of the manifests.
+    pub pods: Vec<Admitted>,
+    /// ConfigMaps.
+    pub config_maps: Vec<Object>,
+    /// Secrets.
+    pub secrets: Vec<Object>,
+    /// Kind, namespace and name of everything above.
+    names: HashSet<(String, String, String)>,
+}
+
+/// A pod that may run: the object as an API server would keep it, and what is made of it.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// With defaults, uid and creation time; its status is for whoever runs it to add.
+    pub object: Object,
+    /// The same for the node.
+    pub pod: Pod,
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the objects of a manifest. `source` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of the text and of its objects, up to a capped number. What was right is added
+    /// nevertheless, so that the faults of further manifests can be told as well; such a workload
+    /// is not to be run.
+    pub fn add(
+        &mut self,
+        text: impl AsRef<[u8]>,
+        source: &str,
+        now: SystemTime,
+    ) -> Result<(), Vec<ManifestError>> {
+        let parsed = parse_all(text.as_ref(), source);
+        let mut errors = parsed.errors;
+        for object in parsed.objects {
+            errors.extend(self.admit(object, now));
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(tidied(errors))
+        }
+    }
+
+    /// Adds an object made by code.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of the object.
+    pub fn add_object(
+        &mut self,
+        object: Object,
+        now: SystemTime,
+    ) -> Result<(), Vec<ManifestError>> {
+        let errors = self.admit(object, now);
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(tidied(errors))
+        }
+    }
+
+    /// A ConfigMap by namespace and name.
+    pub fn config_map(&self, namespace: &str, name: &str) -> Option<&Object> {
+        named(&self.config_maps, namespace, name)
+    }
+
+    /// A Secret by namespace and name.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&Object> {
+        named(&self.secrets, namespace, name)
+    }
+
+    /// What pods cannot start without and no manifest has: ConfigMaps, Secrets, keys of them.
+    ///
+    /// In a cluster such a pod waits; here nobody could ever bring what it waits for.
+    pub fn missing(&self) -> Vec<ManifestError> {
+        let errors = self
+            .pods
+            .iter()
+            .flat_map(|admitted| self.missing_for(admitted));
+        tidied(errors.collect())
+    }
+
+    /// Puts an object where it belongs, or says everything that is wrong with it.
+    fn admit(&mut self, mut object: Object, now: SystemTime) -> Vec<ManifestError> {
+        match self.checked(&mut object, now) {
+            Err(findings) => return object.errors(&findings),
+            Ok(Some(pod)) => self.pods.push(Admitted { object, pod }),
+            Ok(None) if object.kind() == "Secret" => self.secrets.push(object),
+            Ok(None) => self.config_maps.push(object),
+        }
+        Vec::new()
+    }
+
+    /// Fills an object in and checks it; makes a pod of it if it is one.
+    fn checked(
+        &mut self,
+        object: &mut Object,
+        now: SystemTime,
+    ) -> Result<Option<Pod>, Vec<FieldError>> {
+        only_known_kinds(object)?;
+        identity::assign(object, now);
+        defaults::apply(object);
+        self.unique(object)?;
+        if object.kind() == "Pod" {
+            let pod = convert::convert(object)?;
+            needs_no_server(object, &pod)?;
+            return Ok(Some(pod));
+        }
+        let findings = validate::findings(object);
+        if findings.is_empty() {
+            Ok(None)
+        } else {
+            Err(findings)
+        }
+    }
+
+    /// Refuses a second object of the same kind and name.
+    fn unique(&mut self, object: &Object) -> Result<(), Vec<FieldError>> {
+        let own = [object.kind(), object.namespace(), object.name()].map(str::to_owned);
+        if object.name().is_empty() || self.names.insert(own.into()) {
+            return Ok(());
+        }
+        let mut found = Findings::default();
+        found.duplicate(&object.top().field("metadata").field("name"));
+        Err(found.into_errors())
+    }
+
+    fn missing_for(&self, admitted: &Admitted) -> Vec<ManifestError> {
+        let mut found = Findings::default();
+        let (object, needs) = (&admitted.object, references::of(&admitted.pod));
+        for (name, need) in &needs.config_maps {
+            let contents = self
+                .config_map(object.namespace(), name)
+                .map(data::config_map);
+            if let Some(fault) = fault("ConfigMap", need, contents) {
+                report_at_reference(
+                    &object.top(),
+                    CONFIG_MAP_REFERENCES,
+                    name,
+                    &fault,
+                    &mut found,
+                );
+            }
+        }
+        for (name, need) in &needs.secrets {
+            let contents = self.secret(object.namespace(), name).map(data::secret);
+            if let Some(fault) = fault("Secret", need, contents) {
+                report_at_reference(&object.top(), SECRET_REFERENCES, name, &fault, &mut found);
+            }
+        }
+        object.errors(&found.into_errors())
+    }
+}
+
+/// The fields of a pod that refer to ConfigMaps and to Secrets, by `name` or `secretName`.
+const CONFIG_MAP_REFERENCES: &[&str] = &["configMap", "configMapRef", "configMapKeyRef"];
+const SECRET_REFERENCES: &[&str] = &["secret", "secretRef", "secretKeyRef"];
+
+/// Why a need is not met, if it is not.
+fn fault(kind: &str, need: &Need, contents: Option<Contents>) -> Option<String> {
+    let Some(contents) = contents else {
+        let fault = format!(
+            "no manifest has this {kind}; add it with another -f, or mark the reference optional"
+        );
+        return need.is_required.then_some(fault);
+    };
+    let absent = need.keys.iter().find(|key| !contents.contains_key(*key))?;
+    Some(format!(
+        "this {kind} has no key {absent:?}; add it, or mark the reference optional"
+    ))
+}
+
+/// Reports a fault where an object is first referred to by name; says whether it was found.
+fn report_at_reference(
+    at: &At<'_, '_>,
+    references: &[&str],
+    name: &str,
+    fault: &str,
+    found: &mut Findings,
+) -> bool {
+    if references.iter().any(|field| at.is_field(field)) {
+        for field in ["name", "secretName"] {
+            let reference = at.field(field);
+            if reference.text() == name {
+                found.not_found_because(&reference, fault);
+                return true;
+            }
+        }
+    }
+    at.fields()
+        .any(|field| report_at_reference(&field, references, name, fault, found))
+        || at
+            .items()
+            .any(|item| report_at_reference(&item, references, name, fault, found))
+}
+
+/// Refuses the kinds that a run has no use for.
+fn only_known_kinds(object: &Object) -> Result<(), Vec<FieldError>> {
+    if object.api_version() == "v1" && ["Pod", "ConfigMap", "Secret"].contains(&object.kind()) {
+        return Ok(());
+    }
+    let mut found = Findings::default();
+    let detail = format!(
+        "wasmpod run runs Pods, with the ConfigMaps and Secrets they read; for a {} start a node with wasmpod up and apply it there",
+        object.kind()
+    );
+    found.refused(&object.top().field("kind"), &detail);
+    Err(found.into_errors())
+}
+
+/// Refuses what only a server or its controllers could do for a pod.
+fn needs_no_server(object: &Object, pod: &Pod) -> Result<(), Vec<FieldError>> {
+    let mut found = Findings::default();
+    let top = object.top();
+    let (metadata, spec) = (top.field("metadata"), top.field("spec"));
+    if annotations::is_native(pod) {
+        let detail = "wasmpod run does not run Linux containers yet; use wasm images, or run it under containerd";
+        found.refused(
+            &metadata.field("annotations").key(annotations::RUNTIME),
+            detail,
+        );
+    }
+    let gates = spec.field("schedulingGates");
+    if gates.len() > 0 {
+        found.refused(
+            &gates,
+            "there is no controller that would remove them; remove them here",
+        );
+    }
+    for volume in spec.field("volumes").items() {
+        for source in volume.field("projected").field("sources").items() {
+            let token = source.field("serviceAccountToken");
+            if token.is_set() {
+                found.refused(
+                    &token,
+                    "there is no API server that could issue a token; remove it",
+                );
+            }
+        }
+    }
+    let errors = found.into_errors();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
+}
+
+fn named<'o>(objects: &'o [Object], namespace: &str, name: &str) -> Option<&'o Object> {
+    objects
+        .iter()
+        .find(|object| object.namespace() == namespace && object.name() == name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! Manifests as people write them, and what a run refuses.
+
+use std::time::UNIX_EPOCH;
+
+use super::*;
+
+/// Every manifest of `testdata`, by name.
+fn corpus() -> Vec<(String, String)> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata");
+    let mut files: Vec<(String, String)> = std::fs::read_dir(directory)
+        .expect("testdata")
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| {
+            let name = path
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            (name, std::fs::read_to_string(path).expect("a text"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn refused(text: &str) -> String {
+    let errors = Workload::new().add(text, "x", UNIX_EPOCH).expect_err(text);
+    let first = |error: &ManifestError| {
+        error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    errors.iter().map(first).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn manifests_as_people_write_them_are_admitted() {
+    let corpus = corpus();
+    assert!(corpus.len() >= 12, "{} manifests", corpus.len());
+    for (name, text) in corpus {
+        let mut workload = Workload::new();
+        if let Err(errors) = workload.add(&text, &name, UNIX_EPOCH) {
+            panic!(
+                "{}",
+                errors
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            );
+        }
+        assert!(!workload.pods.is_empty(), "{name}");
+        assert!(
+            workload.missing().is_empty(),
+            "{name}: {:?}",
+            workload.missing()
+        );
+        for admitted in &workload.pods {
+            assert_eq!(admitted.object.name(), admitted.pod.identity.name, "{name}");
+            assert!(!admitted.pod.identity.uid.is_empty(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn admitting_what_was_admitted_changes_nothing() {
+    for (name, text) in corpus() {
+        let mut first = Workload::new();
+        first.add(&text, &name, UNIX_EPOCH).expect("right");
+        for admitted in first.pods {
+            let printed = admitted.object.value().to_string();
+            let mut again = Workload::new();
+            again
+                .add(&printed, "printed", UNIX_EPOCH)
+                .unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+            assert_eq!(
+                again.pods[0].object.value(),
+                admitted.object.value(),
+                "{name}"
+            );
+            assert_eq!(again.pods[0].pod, admitted.pod, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_rest_of_many_faults_is_counted_once_and_last() {
+    let ports: String = (0..30)
+        .map(|n| format!("    - containerPort: {}\n", 70_000 + n))
+        .collect();
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n  containers:\n  - name: a\n    image: x\n    ports:\n{ports}"
+    );
+    let told = refused(&text);
+    assert_eq!(told.lines().count(), 21, "{told}");
+    assert_eq!(
+        told.lines().last(),
+        Some("x: error: 10 further errors are not shown; mend these first")
+    );
+}
+
+#[test]
+fn other_kinds_are_refused_by_name() {
+    assert_eq!(
+        refused(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {selector: {}, template: {}}\n"
+        ),
+        "x:2:7: error: kind: Not possible here: wasmpod run runs Pods, with the ConfigMaps and Secrets they read; for a Deployment start a node with wasmpod up and apply it there"
+    );
+    assert!(
+        refused("apiVersion: acme.org/v1\nkind: Pod\nmetadata: {name: d}\n")
+            .contains("kind: Not possible here")
+    );
+}
+
+#[test]
+fn all_faults_of_a_file_are_told_at_once() {
+    let text = "
+apiVersion: v1
+kind: Pod
+metadata:
+  name: Web
+spec:
+  hostPID: true
+  containers:
+  - name: web
+    imgae: x
+    ports: [{containerPort: 70000}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: s}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: m}
+data: {a/b: c}
+";
+    let told = refused(text);
+    for expected in [
+        "x:5:9: error: metadata.name: Invalid value: \"Web\": a lowercase RFC 1123 subdomain",
+        "x:7:12: error: spec.hostPID: Not possible here:",
+        "x:9:5: error: spec.containers[0].image: Required value",
+        "x:10:5: error: spec.containers[0].imgae: unknown field; did you mean \"image\"?",
+        "x:11:29: error: spec.containers[0].ports[0].containerPort: Invalid value: 70000:",
+        "x:14:7: error: kind: Not possible here: wasmpod run runs Pods",
+        "x:20:13: error: data[a/b]: Invalid value: \"a/b\":",
+    ] {
+        assert!(
+            told.lines().any(|line| line.starts_with(expected)),
+            "{expected}\nnot in\n{told}"
+        );
+    }
+    assert_eq!(told.lines().count(), 7, "{told}");
+}
+
+#[test]
+fn the_same_name_twice_is_refused() {
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: a, image: x}}]}}\n"
+        )
+    };
+    let mut workload = Workload::new();
+    workload.add(pod("a"), "one", UNIX_EPOCH).expect("right");
+    workload.add(pod("b"), "two", UNIX_EPOCH).expect("right");
+    let errors = workload
+        .add(pod("a"), "three", UNIX_EPOCH)
+        .expect_err("twice");
+    assert_eq!(
+        errors[0].to_string().lines().next(),
+        Some("three:3:18: error: metadata.name: Duplicate value: \"a\"")
+    );
+}
+
+#[test]
+fn what_only_a_server_could_do_is_refused() {
+    let pod = |meta: &str, spec: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: a, {meta}}}, spec: {{containers: [{{name: a, image: x}}], {spec}}}}}"
+        )
+    };
+    for (text, expected) in [
+        (
+            pod("", "schedulingGates: [{name: g}]"),
+            "there is no controller that would remove them; remove them here",
+        ),
+        (
+            pod("annotations: {wasmpod.dev/runtime: native}", ""),
+            "wasmpod run does not run Linux containers yet; use wasm images, or run it under containerd",
+        ),
+        (
+            pod(
+                "",
+                "volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: t}}]}}]",
+            ),
+            "there is no API server that could issue a token; remove it",
+        ),
+    ] {
+        assert!(refused(&text).ends_with(expected), "{}", refused(&text));
+    }
+}
+
+#[test]
+fn references_that_nobody_can_meet_are_told() {
+    let pod = "
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  containers:
+  - name: a
+    image: x
+    envFrom:
+    - configMapRef: {name: absent}
+    env:
+    - {name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}
+  volumes:
+  - name: v
+    secret: {secretName: s, items: [{key: other, path: p}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+data: {other: ''}
+";
+    let mut workload = Workload::new();
+    workload.add(pod, "x", UNIX_EPOCH).expect("right");
+    let told: Vec<String> = workload
+        .missing()
+        .iter()
+        .map(|e| e.to_string().lines().next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "x:10:28: error: spec.containers[0].envFrom[0].configMapRef.name: Not found: \"absent\": no manifest has this ConfigMap; add it with another -f, or mark the reference optional",
+            "x:12:50: error: spec.containers[0].env[0].valueFrom.secretKeyRef.name: Not found: \"s\": this Secret has no key \"k\"; add it, or mark the reference optional",
+        ]
+    );
+}
+
+#[test]
+fn an_object_made_by_code_is_named_in_its_errors() {
+    let run = crate::single::Single {
+        image: "web".to_owned(),
+        name: Some("web".to_owned()),
+        memory: Some("-1".to_owned()),
+        ..Default::default()
+    };
+    let mut workload = Workload::new();
+    let errors = workload
+        .add_object(crate::single::single(&run), UNIX_EPOCH)
+        .expect_err("negative");
+    assert_eq!(
+        errors[0].to_string(),
+        "error: Pod default/web: spec.containers[0].resources.limits[memory]: Invalid value: \"-1\": must be greater than or equal to 0"
+    );
+}
+
+proptest::proptest! {
+    /// A manifest with a line lost, doubled or given another value goes all the way, or is refused.
+    #[test]
+    fn no_damaged_manifest_makes_it_panic(
+        file in proptest::prelude::any::<proptest::sample::Index>(),
+        line in proptest::prelude::any::<proptest::sample::Index>(),
+        damage in 0..3,
+        value in "(-?[0-9]{1,20}|[a-z/.$(]{0,8}|\\[\\]|\\{\\}|~|\"\"|é+)",
+    ) {
+        let corpus = corpus();
+        let (name, text) = file.get(&corpus);
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let at = line.index(lines.len());
+        match damage {
+            0 => drop(lines.remove(at)),
+            1 => lines.insert(at, lines[at].clone()),
+            _ => if let Some((key, _)) = lines[at].clone().split_once(": ") {
+                lines[at] = format!("{key}: {value}");
+            },
+        }
+        let mut workload = Workload::new();
+        if let Err(errors) = workload.add(lines.join("\n"), name, UNIX_EPOCH) {
+            proptest::prop_assert!(errors.iter().all(|error| !error.to_string().is_empty()));
+        }
+        workload.missing();
+    }
+}

@@ -1,0 +1,183 @@
+//! `file:` images: a wasm file of this machine as a container's image.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use host::CodeStore;
+use host::code::CodeError;
+use model::runtime::WasmImage;
+use node::{ImageError, ImageWant, Images, PreparedImage};
+
+/// The largest wasm file; the compiler takes no larger one.
+const FILE: u64 = 512 << 20;
+
+/// Turns wasm files into images that can run.
+pub(crate) struct Files {
+    code: Arc<CodeStore>,
+    /// Digests of files that have not changed since they were read.
+    digests: Mutex<HashMap<Seen, String>>,
+}
+
+/// The images of a run: `file:` ones, each at a known path.
+pub(crate) struct FileImages {
+    files: Arc<Files>,
+    paths: HashMap<String, PathBuf>,
+}
+
+/// What tells that a file is the one that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Seen {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+/// Why a file is no image.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    /// It is not there, or cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a directory or device.
+    #[error("{0} is not a file")]
+    NoFile(PathBuf),
+    /// It is larger than any program.
+    #[error("{0} is larger than {limit} MiB", limit = FILE >> 20)]
+    TooLarge(PathBuf),
+    /// It cannot be compiled.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+}
+
+// === impl Files ===
+
+impl Files {
+    pub(crate) fn new(code: Arc<CodeStore>) -> Self {
+        Self {
+            code,
+            digests: Mutex::default(),
+        }
+    }
+
+    /// The image in this file, compiled now if it was not yet.
+    ///
+    /// # Errors
+    /// [`FileError`], naming the file.
+    pub(crate) async fn image(&self, path: &Path) -> Result<WasmImage, FileError> {
+        let digest = self.digest(path)?;
+        let code = self.code.code(path, &digest).await?;
+        Ok(WasmImage {
+            code,
+            digest,
+            root: None,
+        })
+    }
+
+    fn digest(&self, path: &Path) -> Result<String, FileError> {
+        let read = |source| FileError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        // Opened without waiting: a FIFO must not hold a pod up.
+        let options = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let mut open = fs::File::options();
+        let file = std::os::unix::fs::OpenOptionsExt::custom_flags(open.read(true), options)
+            .open(path)
+            .map_err(read)?;
+        let about = file.metadata().map_err(read)?;
+        if !about.is_file() {
+            return Err(FileError::NoFile(path.to_owned()));
+        }
+        if about.len() > FILE {
+            return Err(FileError::TooLarge(path.to_owned()));
+        }
+        let seen = Seen {
+            device: about.dev(),
+            inode: about.ino(),
+            size: about.len(),
+            modified: (about.mtime(), about.mtime_nsec()),
+        };
+        let known = self
+            .digests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&seen)
+            .cloned();
+        if let Some(digest) = known {
+            return Ok(digest);
+        }
+        let mut wasm = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
+        file.take(FILE + 1).read_to_end(&mut wasm).map_err(read)?;
+        let digest = engine::cache::digest(&wasm);
+        self.digests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(seen, digest.clone());
+        Ok(digest)
+    }
+}
+
+// === impl FileImages ===
+
+impl FileImages {
+    /// Images by what the manifests call them, and where each lies.
+    pub(crate) fn new(files: Arc<Files>, paths: HashMap<String, PathBuf>) -> Self {
+        Self { files, paths }
+    }
+
+    async fn find(&self, reference: &str) -> Result<PreparedImage, ImageError> {
+        let Some(file) = reference.strip_prefix("file:") else {
+            return Err(ImageError {
+                reason: "ErrImagePull".to_owned(),
+                message: format!(
+                    "image {reference:?}: this version runs wasm files only: name one as file:PATH.wasm"
+                ),
+            });
+        };
+        let path = self
+            .paths
+            .get(reference)
+            .cloned()
+            .unwrap_or_else(|| PathBuf::from(file));
+        let name = path.file_name().map_or_else(
+            || file.to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        );
+        let image = self.files.image(&path).await.map_err(|error| ImageError {
+            reason: match error {
+                FileError::Code(CodeError::BadWasm { .. }) => "InvalidImage".to_owned(),
+                _ => "ErrImagePull".to_owned(),
+            },
+            message: format!("image {reference:?}: {error}"),
+        })?;
+        Ok(PreparedImage {
+            image_id: format!("sha256:{}", image.digest),
+            image,
+            entrypoint: vec![name],
+            cmd: Vec::new(),
+            env: Vec::new(),
+            working_dir: "/".to_owned(),
+            fetched: None,
+        })
+    }
+}
+
+impl Images for FileImages {
+    fn prepare(
+        &self,
+        want: ImageWant,
+    ) -> Pin<Box<dyn Future<Output = Result<PreparedImage, ImageError>> + Send + '_>> {
+        Box::pin(async move { self.find(&want.reference).await })
+    }
+}

@@ -1,0 +1,51 @@
+//! The `wasmpod` binary: everything that a person types.
+//!
+//! It wires rooms together and prints; what a pod is and how it lives is decided elsewhere.
+
+mod data_dir;
+mod images;
+mod options;
+mod pod_host;
+mod run;
+mod tracing_output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use options::{Command, Options};
+
+/// Exit code for bad usage, bad manifests and a machine that cannot run pods: none of the
+/// containers' own.
+const FAILURE: u8 = 125;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    tracing_output::start(&options.common);
+    let result = match options.command {
+        Command::Run(run) => run::run(&options.common, run),
+        Command::Version => version(),
+        Command::PodHost(options) => pod_host::serve(options),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::from(FAILURE)
+    })
+}
+
+fn version() -> anyhow::Result<ExitCode> {
+    use std::io::Write as _;
+    let text = concat!("wasmpod ", env!("CARGO_PKG_VERSION"));
+    writeln!(
+        std::io::stdout(),
+        "{text} (wasmtime {})",
+        engine::WASMTIME_VERSION
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what went wrong, all causes in one line.
+fn complain(error: &anyhow::Error) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+}

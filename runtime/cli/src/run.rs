@@ -1,0 +1,157 @@
+//! `wasmpod run`: pods in the foreground, without a server.
+//!
+//! ```text
+//! manifests ─> api::Workload ─> node (a worker per pod) ─> pod host (task or children)
+//!                                 └─ logs, events, reports ─> Printer ─> terminal or JSON lines
+//! ```
+//!
+//! It ends when every container that is not a sidecar has ended for good, or on Ctrl-C: the first
+//! asks the pods to stop, the second ends them.
+
+mod json;
+mod load;
+mod placement;
+pub(crate) use placement::toolbox;
+mod printer;
+mod summary;
+mod terminal;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use host::CodeStore;
+use node::{ManifestObjects, Node, PodHandle, Router};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::data_dir::DataDir;
+use crate::images::{FileImages, Files};
+use crate::options::{Common, Run};
+use load::Loaded;
+use printer::Printer;
+
+/// The exit code of a run that was interrupted: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Threads for everything but guests: sockets, probes, logs.
+const THREADS: usize = 2;
+
+/// How long file calls may hold the process back after everything else has ended.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+
+/// Runs it.
+///
+/// # Errors
+/// What is wrong with the command line, the manifests or this machine; nothing has run then.
+pub(crate) fn run(common: &Common, options: Run) -> anyhow::Result<ExitCode> {
+    let data = DataDir::find(common.data_dir.as_deref())?;
+    let loaded = load::load(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    let code = runtime.block_on(to_the_end(&data, &options, loaded));
+    runtime.shutdown_timeout(LAST_CALLS);
+    code
+}
+
+async fn to_the_end(data: &DataDir, options: &Run, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let printer = Arc::new(Printer::new(options));
+    let router = Arc::new(Router::new());
+    let code = Arc::new(CodeStore::new(data.code(), placement::compiler()?));
+    let files = Arc::new(Files::new(Arc::clone(&code)));
+    let runtime = placement::start(
+        options.placement,
+        data,
+        Arc::clone(&router),
+        code,
+        Arc::clone(&files),
+    )?;
+    let node = Node::new(
+        runtime,
+        router,
+        Arc::new(FileImages::new(files, loaded.images)),
+        Arc::new(ManifestObjects::new(&loaded.workload)),
+        placement::node_config(data, Arc::clone(&printer) as Arc<dyn node::LogSink>),
+    );
+    let events = tokio::spawn(printer::events(Arc::clone(&printer), node.events()));
+    let mut interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let mut terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut pods = Vec::new();
+    let mut ends = JoinSet::new();
+    for admitted in &loaded.workload.pods {
+        let handle = node.run_pod(admitted.pod.clone());
+        ends.spawn(printer::statuses(
+            Arc::clone(&printer),
+            admitted.object.clone(),
+            handle.clone(),
+        ));
+        pods.push(handle);
+    }
+    if let Some(pod) = pods.first().filter(|_| loaded.stdin) {
+        tokio::spawn(forward_stdin(pod.clone(), loaded.container.clone()));
+    }
+    let mut asked = 0_u32;
+    loop {
+        tokio::select! {
+            ended = ends.join_next() => if ended.is_none() { break },
+            _ = interrupts.recv() => stop(&pods, &mut asked),
+            _ = terminations.recv() => stop(&pods, &mut asked),
+        }
+    }
+    let summary = summary::of(&pods, asked > 0);
+    drop(node);
+    // Ends with the node: every event has been printed then.
+    let _ = tokio::time::timeout(LAST_CALLS, events).await;
+    printer.summary(&summary);
+    Ok(ExitCode::from(summary.exit_code))
+}
+
+/// The first time asks the pods to stop, each within its grace period; the second ends them.
+fn stop(pods: &[PodHandle], asked: &mut u32) {
+    *asked += 1;
+    for pod in pods {
+        if *asked == 1 {
+            pod.stop(None);
+        } else {
+            pod.kill();
+        }
+    }
+}
+
+/// Gives this process' standard input to the container, for as long as it takes it.
+async fn forward_stdin(pod: PodHandle, container: String) {
+    let (sender, mut chunks) = tokio::sync::mpsc::channel(1);
+    // A thread of its own: a read from a terminal cannot be called off, and must hold nothing up.
+    std::thread::spawn(move || {
+        use std::io::Read as _;
+        let mut buffer = vec![0; 16 << 10];
+        while let Ok(read) = std::io::stdin().lock().read(&mut buffer) {
+            let chunk = buffer.get(..read).filter(|chunk| !chunk.is_empty());
+            let ends = chunk.is_none();
+            if sender
+                .blocking_send(chunk.map(bytes::Bytes::copy_from_slice))
+                .is_err()
+                || ends
+            {
+                return;
+            }
+        }
+    });
+    let mut report = pod.report();
+    let runs = report.wait_for(|report| {
+        let mut containers = report.status.containers.iter();
+        containers.any(|c| matches!(c.state, model::status::ContainerState::Running { .. }))
+    });
+    if runs.await.is_err() {
+        return;
+    }
+    while let Some(chunk) = chunks.recv().await {
+        if pod.input(&container, chunk).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Where pods run, and with what.
+
+use std::ffi::OsString;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use api::downward::Allocatable;
+use bytes::Bytes;
+use host::CodeStore;
+use host::{Children, ChildrenConfig, Compiler, Confinement, PodHost, PodHostConfig, Toolbox};
+use model::runtime::{Resolver, RuntimeError, WasmImage};
+use model::{Quantity, Runtime};
+use node::Router;
+
+use crate::data_dir::DataDir;
+use crate::images::Files;
+use crate::options::Placement;
+
+/// The toolbox that this build carries; empty for none.
+const TOOLBOX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/toolbox.wasm"));
+
+/// The toolbox of this build.
+pub(crate) fn toolbox() -> Toolbox {
+    if TOOLBOX.is_empty() {
+        Toolbox::Absent
+    } else {
+        Toolbox::Wasm(Bytes::from_static(TOOLBOX))
+    }
+}
+
+/// The compiler: beside this program, or where `WASMPOD_COMPILE` says.
+///
+/// # Errors
+/// When this program does not know where it is.
+pub(crate) fn compiler() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("WASMPOD_COMPILE") {
+        return Ok(PathBuf::from(path));
+    }
+    let own = std::env::current_exe().context("cannot tell where wasmpod lies")?;
+    Ok(own.with_file_name("wasmpod-compile"))
+}
+
+/// Starts whatever runs pods.
+///
+/// # Errors
+/// When the system refuses threads, addresses or directories.
+pub(crate) fn start(
+    placement: Placement,
+    data: &DataDir,
+    router: Arc<Router>,
+    code: Arc<CodeStore>,
+    files: Arc<Files>,
+) -> anyhow::Result<Arc<dyn Runtime>> {
+    for directory in [data.code(), data.pods(), data.content()] {
+        let mut builder = std::fs::DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    let compiler: Arc<dyn Compiler> = Arc::new(FromBytes {
+        files,
+        content: data.content(),
+    });
+    drop(code);
+    let one_per_pod = match placement {
+        Placement::Task => {
+            return Ok(Arc::new(PodHost::start(PodHostConfig {
+                range: net::PodRange::LOOPBACK,
+                runtime: tokio::runtime::Handle::current(),
+                sink: router,
+                compiler,
+                toolbox: toolbox(),
+            })?));
+        }
+        Placement::Child => false,
+        Placement::ChildPerPod => true,
+    };
+    Ok(Arc::new(Children::new(ChildrenConfig {
+        program: std::env::current_exe().context("cannot tell where wasmpod lies")?,
+        args: pod_host_args,
+        confinement: Confinement {
+            read: vec![data.code()],
+            write: vec![data.pods()],
+        },
+        one_per_pod,
+        sink: router,
+        compiler,
+    })))
+}
+
+/// How this program is told to be a pod host, and what it may reach.
+fn pod_host_args(confinement: &Confinement) -> Vec<OsString> {
+    let mut args = vec![OsString::from("pod-host")];
+    for (flag, paths) in [
+        ("--read", &confinement.read),
+        ("--write", &confinement.write),
+    ] {
+        for path in paths {
+            args.extend([OsString::from(flag), path.into()]);
+        }
+    }
+    args
+}
+
+/// What the node knows of this machine.
+pub(crate) fn node_config(data: &DataDir, sink: Arc<dyn node::LogSink>) -> node::Config {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .to_lowercase();
+    node::Config {
+        data_dir: data.path().to_owned(),
+        node_name: name,
+        host_ips: vec![std::net::IpAddr::from([127, 0, 0, 1])],
+        sink: Some(sink),
+        allocatable: allocatable(),
+        dns: node::Dns {
+            node: resolver(),
+            cluster: None,
+            domain: "cluster.local".to_owned(),
+        },
+        ..node::Config::default()
+    }
+}
+
+/// All of the machine: `run` shares it with nobody it knows of.
+fn allocatable() -> Allocatable {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = rustix::system::sysinfo();
+    let bytes = u64::from(memory.mem_unit).saturating_mul(memory.totalram);
+    Allocatable {
+        cpu: Quantity::from_units(i64::try_from(cores).unwrap_or(1)),
+        memory: Quantity::from_units(i64::try_from(bytes).unwrap_or(i64::MAX)),
+        ephemeral_storage: Quantity::default(),
+    }
+}
+
+/// The machine's resolv.conf; names of pods resolve without it.
+fn resolver() -> Resolver {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let mut resolver = Resolver::default();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("nameserver") => resolver.nameservers.extend(
+                words
+                    .next()
+                    .and_then(|address| address.parse::<std::net::IpAddr>().ok()),
+            ),
+            Some("search") => resolver.searches = words.map(str::to_owned).collect(),
+            Some("options") => resolver.options.extend(words.map(str::to_owned)),
+            _ => {}
+        }
+    }
+    resolver
+}
+
+/// Compiles wasm that lies in no file yet.
+struct FromBytes {
+    files: Arc<Files>,
+    content: PathBuf,
+}
+
+impl Compiler for FromBytes {
+    fn compile(
+        &self,
+        wasm: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<WasmImage, RuntimeError>> + Send + '_>> {
+        Box::pin(async move {
+            let path = self
+                .content
+                .join(format!("{}.wasm", engine::cache::digest(&wasm)));
+            let cannot = |e: &dyn std::fmt::Display| RuntimeError::CannotRun(e.to_string());
+            if !path.exists() {
+                let staged = path.with_extension(format!("{}.tmp", std::process::id()));
+                std::fs::write(&staged, &wasm)
+                    .and_then(|()| std::fs::rename(&staged, &path))
+                    .map_err(|e| {
+                        RuntimeError::Exhausted(format!("cannot write {}: {e}", path.display()))
+                    })?;
+            }
+            self.files.image(&path).await.map_err(|e| cannot(&e))
+        })
+    }
+}

@@ -1,0 +1,247 @@
+//! What `run` prints for people: each line of a container's output behind its name, events as
+//! they happen, and a table at the end.
+//!
+//! Control characters are shown, not obeyed, unless the caller wants the output as it is: a guest
+//! must not repaint the screen or answer for the terminal.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
+
+use model::runtime::Stream;
+
+use super::summary::{ContainerRow, Summary};
+
+/// Colours for prefixes, in turn: those that can be read on dark and on light.
+const COLOURS: [&str; 6] = [
+    "\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m", "\x1b[31m",
+];
+const DIM: &str = "\x1b[2m";
+const YELLOW: &str = "\x1b[33m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Prints output and events, line by line.
+pub(crate) struct Terminal {
+    raw: bool,
+    /// Whether names stand before lines: not for the one container of `run IMAGE`.
+    prefixes: bool,
+    colours: bool,
+    /// The colours given so far, by name.
+    given: Mutex<HashMap<String, &'static str>>,
+}
+
+// === impl Terminal ===
+
+impl Terminal {
+    /// A printer for standard output and error.
+    pub(crate) fn new(raw: bool, prefixes: bool) -> Self {
+        let is_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
+        let colours =
+            is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            raw,
+            prefixes: prefixes && !raw,
+            colours,
+            given: Mutex::default(),
+        }
+    }
+
+    /// Prints a line of the container named so; `partial` where the line goes on.
+    pub(crate) fn line(&self, who: &str, stream: Stream, text: &[u8], partial: bool) {
+        let mut printed = self.prefix(who).into_bytes();
+        if self.raw {
+            printed.extend_from_slice(text);
+        } else {
+            printed.extend_from_slice(escaped(text).as_bytes());
+        }
+        if !partial || self.prefixes {
+            printed.push(b'\n');
+        }
+        write_now(stream, &printed);
+    }
+
+    /// Prints an event about a pod or container, on standard error.
+    pub(crate) fn event(&self, about: &str, warning: bool, reason: &str, message: &str) {
+        let (start, end) = match (self.colours, warning) {
+            (false, _) => ("", ""),
+            (true, true) => (YELLOW, PLAIN),
+            (true, false) => (DIM, PLAIN),
+        };
+        let kind = if warning { "Warning" } else { "Normal" };
+        let message = escaped(message.as_bytes());
+        let line = format!(
+            "{start}{about}: {kind} {reason}: {}{end}\n",
+            message.trim_end()
+        );
+        write_now(Stream::Stderr, line.as_bytes());
+    }
+
+    /// The last word: a table of all containers, on standard error.
+    pub(crate) fn table(&self, summary: &Summary) {
+        let header = [
+            "POD",
+            "CONTAINER",
+            "STATE",
+            "EXIT",
+            "RESTARTS",
+            "CPU",
+            "PEAK MEMORY",
+        ]
+        .map(str::to_owned);
+        let mut rows = vec![header];
+        let mut messages = String::new();
+        for pod in &summary.pods {
+            if !pod.reason.is_empty() {
+                // Writing to a string does not fail.
+                let _ = writeln!(messages, "{}: {}: {}", pod.name, pod.reason, pod.message);
+            }
+            for container in &pod.containers {
+                rows.push(row(&pod.name, container));
+                if !container.message.is_empty() {
+                    let _ = writeln!(
+                        messages,
+                        "{}/{}: {}",
+                        pod.name,
+                        container.name,
+                        container.message.trim_end()
+                    );
+                }
+            }
+        }
+        let table = format!("\n{}{}", aligned(&rows), escaped(messages.as_bytes()));
+        write_now(Stream::Stderr, table.as_bytes());
+    }
+
+    /// The last word where no table is wanted: what went wrong.
+    pub(crate) fn failures(&self, summary: &Summary) {
+        for pod in &summary.pods {
+            for container in pod
+                .containers
+                .iter()
+                .filter(|container| !container.message.is_empty())
+            {
+                if container.exit_code == Some(0) {
+                    continue;
+                }
+                let message = escaped(container.message.as_bytes());
+                let line = format!("{}: {}\n", container.state, message.trim_end());
+                write_now(Stream::Stderr, line.as_bytes());
+            }
+        }
+    }
+
+    fn prefix(&self, who: &str) -> String {
+        if !self.prefixes {
+            return String::new();
+        }
+        if !self.colours {
+            return format!("{who} | ");
+        }
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = COLOURS
+            .get(given.len() % COLOURS.len())
+            .copied()
+            .unwrap_or(PLAIN);
+        let colour = given.entry(who.to_owned()).or_insert(next);
+        format!("{colour}{who} |{PLAIN} ")
+    }
+}
+
+fn row(pod: &str, container: &ContainerRow) -> [String; 7] {
+    [
+        pod.to_owned(),
+        container.name.clone(),
+        container.state.clone(),
+        container
+            .exit_code
+            .map_or_else(|| "-".to_owned(), |code| code.to_string()),
+        container.restarts.to_string(),
+        format!("{:.3}s", container.cpu.as_secs_f64()),
+        mebibytes(container.memory_peak),
+    ]
+}
+
+fn mebibytes(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) >> 20;
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
+/// Columns as wide as their widest cell, three spaces between them, as kubectl does.
+fn aligned(rows: &[[String; 7]]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (n, cell) in row.iter().enumerate() {
+            let width = rows
+                .iter()
+                .filter_map(|row| row.get(n))
+                .map(|cell| cell.chars().count())
+                .max();
+            // Writing to a string does not fail.
+            let _ = write!(
+                line,
+                "{cell:<width$}",
+                width = width.unwrap_or_default() + 3
+            );
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Text with its control characters shown; line ends and tabs stay.
+fn escaped(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// A closed terminal or pipe is no reason to stop the pods.
+fn write_now(stream: Stream, bytes: &[u8]) {
+    let _ = match stream {
+        Stream::Stdout => {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(bytes).and_then(|()| stdout.flush())
+        }
+        Stream::Stderr => io::stderr().lock().write_all(bytes),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown() {
+        assert_eq!(escaped(b"a\x1b[2Jb\tc\n"), "a\\u{1b}[2Jb\tc\n");
+        assert_eq!(escaped("\u{9b}".as_bytes()), "\\u{9b}");
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let row = |cells: [&str; 7]| cells.map(str::to_owned);
+        let rows = [
+            row(["POD", "C", "S", "E", "R", "U", "M"]),
+            row(["p", "main", "s", "0", "1", "u", "m"]),
+        ];
+        assert_eq!(
+            aligned(&rows),
+            "POD   C      S   E   R   U   M\np     main   s   0   1   u   m\n"
+        );
+    }
+
+    #[test]
+    fn memory_is_told_in_tenths() {
+        assert_eq!(mebibytes(1_600_000), "1.5 MiB");
+        assert_eq!(mebibytes(u64::MAX), "1759218604441.5 MiB");
+    }
+}

@@ -1,0 +1,270 @@
+//! What a container has used and may use: CPU time and memory.
+//!
+//! One account per container. Its exec instances and its blocking file calls are charged to the
+//! same account, as processes of one cgroup are.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use model::runtime::{Limits, Stats};
+
+/// The period over which `limits.cpu` is a budget: the kernel's default for cgroups.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// The smallest weight, in thousandths of a core: the kernel's smallest number of cpu shares.
+const LEAST_WEIGHT: u32 = 2;
+
+/// Bytes that one table element costs the host.
+pub const TABLE_ELEMENT: usize = size_of::<usize>();
+
+/// Use and limits of one container.
+#[derive(Debug)]
+pub struct Account {
+    /// Thousandths of a core: the share against others.
+    weight: AtomicU32,
+    /// Thousandths of a core, 0 for no limit.
+    cpu_limit: AtomicU32,
+    /// Nanoseconds on a CPU.
+    cpu: AtomicU64,
+    /// Nanoseconds ready to run, but out of budget.
+    throttled: AtomicU64,
+    /// CPU time divided by weight: who has the least runs next.
+    virtual_time: AtomicU64,
+    /// When the budget was last topped up, in nanoseconds since `born`.
+    topped_up: AtomicU64,
+    /// Nanoseconds of budget left; below zero is debt.
+    budget: AtomicI64,
+    /// Not scheduled while set.
+    paused: AtomicBool,
+    /// Bytes, 0 for no limit.
+    memory_limit: AtomicU64,
+    memory: AtomicU64,
+    memory_peak: AtomicU64,
+    born: Instant,
+}
+
+/// A request for memory that the container's limit forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the container asked for {wanted} bytes of memory in all, over its limit of {limit} (peak {peak}): raise resources.limits.memory or use less"
+)]
+pub struct OutOfMemory {
+    /// What it would have used.
+    pub wanted: u64,
+    /// What it may use.
+    pub limit: u64,
+    /// The most it had used.
+    pub peak: u64,
+}
+
+// === impl Account ===
+
+impl Account {
+    /// An account with nothing used yet.
+    pub fn new(limits: Limits) -> Self {
+        let account = Self {
+            weight: AtomicU32::new(LEAST_WEIGHT),
+            cpu_limit: AtomicU32::new(0),
+            cpu: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            virtual_time: AtomicU64::new(0),
+            topped_up: AtomicU64::new(0),
+            budget: AtomicI64::new(0),
+            paused: AtomicBool::new(false),
+            memory_limit: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
+            born: Instant::now(),
+        };
+        account.set_limits(limits);
+        account
+            .budget
+            .store(account.quota().unwrap_or(0).cast_signed(), Relaxed);
+        account
+    }
+
+    /// Applies new limits from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.weight
+            .store(limits.cpu_weight.max(LEAST_WEIGHT), Relaxed);
+        self.cpu_limit.store(limits.cpu_limit.unwrap_or(0), Relaxed);
+        self.memory_limit.store(limits.memory.unwrap_or(0), Relaxed);
+    }
+
+    /// Charges time on a CPU.
+    pub fn charge(&self, on_cpu: Duration) {
+        let nanos = nanos(on_cpu);
+        self.cpu.fetch_add(nanos, Relaxed);
+        let weight = u64::from(self.weight.load(Relaxed));
+        self.virtual_time
+            .fetch_add(nanos.saturating_mul(1000) / weight, Relaxed);
+        if self.cpu_limit.load(Relaxed) != 0 {
+            self.budget.fetch_sub(nanos.cast_signed(), Relaxed);
+        }
+    }
+
+    /// CPU time over weight: the executor runs the account that has the least.
+    pub(crate) fn virtual_time(&self) -> u64 {
+        self.virtual_time.load(Relaxed)
+    }
+
+    /// Brings an account that slept up to the others, so that sleep is no credit.
+    pub(crate) fn catch_up(&self, least: u64) {
+        self.virtual_time.fetch_max(least, Relaxed);
+    }
+
+    /// Whether it has a cpu limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.cpu_limit.load(Relaxed) != 0
+    }
+
+    /// Tops the budget up for the time that has passed; `Some` is how long until it may run.
+    ///
+    /// Called under the queue's lock, so never twice at once for one account.
+    pub(crate) fn wait_for_budget(&self, now: Instant) -> Option<Duration> {
+        let quota = self.quota()?;
+        let since_birth = nanos(now.saturating_duration_since(self.born));
+        let before = self.topped_up.swap(since_birth, Relaxed);
+        let rate = u64::from(self.cpu_limit.load(Relaxed));
+        let earned = since_birth.saturating_sub(before).saturating_mul(rate) / 1000;
+        let earned = earned.cast_signed();
+        let left = self
+            .budget
+            .fetch_add(earned, Relaxed)
+            .saturating_add(earned);
+        let over = left.saturating_sub(quota.cast_signed()).max(0);
+        self.budget.fetch_sub(over, Relaxed);
+        if left > 0 {
+            return None;
+        }
+        // Wait for a quarter of a period's quota, so that a throttled guest runs in few long
+        // stretches rather than in many that each cost a switch.
+        let missing = (quota / 4).saturating_add(left.unsigned_abs());
+        Some(Duration::from_nanos(
+            missing.saturating_mul(1000) / rate.max(1),
+        ))
+    }
+
+    /// Notes time spent waiting for budget.
+    pub(crate) fn throttled(&self, waited: Duration) {
+        self.throttled.fetch_add(nanos(waited), Relaxed);
+    }
+
+    /// Stops or resumes scheduling.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Relaxed);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Relaxed)
+    }
+
+    /// Takes memory, or says why not.
+    pub(crate) fn grow(&self, more: u64) -> Result<(), OutOfMemory> {
+        let limit = self.memory_limit.load(Relaxed);
+        let before = self.memory.fetch_add(more, Relaxed);
+        let wanted = before.saturating_add(more);
+        if limit != 0 && wanted > limit {
+            self.memory.fetch_sub(more, Relaxed);
+            return Err(OutOfMemory {
+                wanted,
+                limit,
+                peak: self.memory_peak.load(Relaxed),
+            });
+        }
+        self.memory_peak.fetch_max(wanted, Relaxed);
+        Ok(())
+    }
+
+    /// Gives memory back.
+    pub(crate) fn shrink(&self, less: u64) {
+        self.memory.fetch_sub(less, Relaxed);
+    }
+
+    /// Use so far; network counters are the caller's.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            cpu: Duration::from_nanos(self.cpu.load(Relaxed)),
+            throttled: Duration::from_nanos(self.throttled.load(Relaxed)),
+            memory: self.memory.load(Relaxed),
+            memory_peak: self.memory_peak.load(Relaxed),
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// Nanoseconds of CPU per period, where limited.
+    fn quota(&self) -> Option<u64> {
+        match self.cpu_limit.load(Relaxed) {
+            0 => None,
+            milli => Some(nanos(PERIOD).saturating_mul(u64::from(milli)) / 1000),
+        }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(cpu_limit: Option<u32>, memory: Option<u64>) -> Limits {
+        Limits {
+            cpu_weight: 500,
+            cpu_limit,
+            memory,
+            storage: None,
+        }
+    }
+
+    #[test]
+    fn debt_is_carried_over() {
+        let account = Account::new(limits(Some(200), None));
+        let start = account.born;
+        assert_eq!(account.wait_for_budget(start), None);
+        account.charge(Duration::from_millis(50));
+        // 20 ms of budget, 50 ms used: 30 ms of debt and 5 ms of head start at 0.2 cores.
+        assert_eq!(
+            account.wait_for_budget(start),
+            Some(Duration::from_millis(175))
+        );
+        assert_eq!(
+            account.wait_for_budget(start + Duration::from_millis(175)),
+            None
+        );
+    }
+
+    #[test]
+    fn memory_over_the_limit_is_refused_and_told() {
+        let account = Account::new(limits(None, Some(100)));
+        assert_eq!(account.grow(60), Ok(()));
+        assert_eq!(
+            account.grow(60),
+            Err(OutOfMemory {
+                wanted: 120,
+                limit: 100,
+                peak: 60
+            })
+        );
+        account.shrink(60);
+        assert_eq!(account.grow(100), Ok(()));
+        assert_eq!(account.stats().memory_peak, 100);
+    }
+
+    #[test]
+    fn virtual_time_runs_slower_for_the_heavier() {
+        let light = Account::new(Limits {
+            cpu_weight: 100,
+            ..limits(None, None)
+        });
+        let heavy = Account::new(Limits {
+            cpu_weight: 300,
+            ..limits(None, None)
+        });
+        light.charge(Duration::from_millis(10));
+        heavy.charge(Duration::from_millis(30));
+        assert_eq!(light.virtual_time(), heavy.virtual_time());
+    }
+}

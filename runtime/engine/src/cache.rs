@@ -1,0 +1,121 @@
+//! Compiled code on disk: where it lies and how it is mapped.
+//!
+//! A file's name holds the digest of the wasm it was made from and the fingerprint of the
+//! configuration it was made for, so a file is either the right one or absent. The directory is
+//! private to its owner and only `wasmpod-compile` writes to it; code never comes from an image.
+
+use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module, Precompiled};
+
+use crate::config::{self, Kind};
+
+/// Names the files of one build of the engine.
+#[derive(Debug, Clone)]
+pub struct CodePaths {
+    directory: PathBuf,
+    sync: String,
+    asynchronous: String,
+}
+
+/// Code that is mapped and can be instantiated.
+#[derive(Clone)]
+pub(crate) enum Code {
+    /// A core module: preview 1.
+    Module(Module),
+    /// A component: WASI 0.2 or 0.3.
+    Component(Component),
+}
+
+/// A compiled file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "compiled code {path} cannot be loaded: {reason}; delete the file to have it compiled again"
+)]
+pub struct LoadError {
+    path: String,
+    reason: String,
+}
+
+// === impl CodePaths ===
+
+impl CodePaths {
+    /// The names under `directory` for this build.
+    pub fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            sync: config::fingerprint(Kind::Sync),
+            asynchronous: config::fingerprint(Kind::Async),
+        }
+    }
+
+    /// Where the code of this wasm lies, for this kind.
+    pub fn path(&self, digest: &str, kind: Kind) -> PathBuf {
+        let fingerprint = match kind {
+            Kind::Sync => &self.sync,
+            Kind::Async => &self.asynchronous,
+        };
+        self.directory.join(format!("{digest}-{fingerprint}.cwasm"))
+    }
+
+    /// The code of this wasm if it is there, whatever kind it needs.
+    pub fn existing(&self, digest: &str) -> Option<PathBuf> {
+        [Kind::Sync, Kind::Async]
+            .map(|kind| self.path(digest, kind))
+            .into_iter()
+            .find(|p| p.exists())
+    }
+}
+
+// === impl Code ===
+
+impl Code {
+    /// Maps a compiled file into an engine of the kind it was compiled for.
+    pub(crate) fn load(engine: &Engine, path: &Path) -> Result<Self, LoadError> {
+        let error = |reason: String| LoadError {
+            path: path.display().to_string(),
+            reason,
+        };
+        match Engine::detect_precompiled_file(path).map_err(|e| error(format!("{e:#}")))? {
+            Some(Precompiled::Module) => {
+                map(engine, path, Module::deserialize_file).map(Self::Module)
+            }
+            Some(Precompiled::Component) => {
+                map(engine, path, Component::deserialize_file).map(Self::Component)
+            }
+            None => return Err(error("it is not compiled wasm".to_owned())),
+        }
+        .map_err(|e| error(format!("{e:#}")))
+    }
+}
+
+type Deserialize<'a, T> = unsafe fn(&Engine, &'a Path) -> wasmtime::Result<T>;
+
+/// The one place where bytes on disk become code of this process.
+#[expect(
+    unsafe_code,
+    reason = "wasmtime cannot check that a file is its own output"
+)]
+fn map<'a, T>(
+    engine: &Engine,
+    path: &'a Path,
+    deserialize: Deserialize<'a, T>,
+) -> wasmtime::Result<T> {
+    // SAFETY: the file lies in a directory that only this owner can write to, where
+    // `wasmpod-compile` put it whole by rename and nobody changes it afterwards; its name
+    // carries the fingerprint of this very configuration.
+    unsafe { deserialize(engine, path) }
+}
+
+/// sha256 of some bytes, in hex: what names wasm and its code.
+pub fn digest(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(64);
+    for byte in sha2::Sha256::digest(bytes) {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}

@@ -1,0 +1,100 @@
+//! How wasmtime is set up: the two configurations, and where instances come from.
+//!
+//! Compiled code is bound to a configuration, so everything that shapes code stands in
+//! [`tunables`] and is equal for every tier; only the allocation differs between tiers.
+
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// Which of the two configurations a program needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Preview 1 and WASI 0.2: no concurrency inside a store, so every call is cheaper.
+    Sync,
+    /// WASI 0.3.
+    Async,
+}
+
+/// Where a tier's instances come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allocation {
+    /// A pool of so many slots.
+    Pool(u32),
+    /// A mapping made for each instance.
+    OnDemand,
+}
+
+/// Core instances of one component: its own modules and the adapters between them.
+const CORE_INSTANCES: u32 = 8;
+/// Tables of one component.
+const TABLES: u32 = 4;
+/// Bytes of a memory that stay mapped between two instances of a slot. With the page map scan
+/// only pages that were touched are cleared, which makes this cheap.
+const MEMORY_RESIDENT: usize = 1 << 20;
+/// Bytes of a table that stay mapped between two instances of a slot.
+const TABLE_RESIDENT: usize = 64 << 10;
+/// Frames of a trap's backtrace that are told: a deep recursion must not fill the status.
+const BACKTRACE_FRAMES: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(15);
+
+/// An engine of this kind and allocation.
+///
+/// # Errors
+/// When the address space for a pool is not to be had, or the configuration is not supported by
+/// this machine.
+pub fn engine(kind: Kind, allocation: Allocation) -> wasmtime::Result<Engine> {
+    let mut config = tunables(kind);
+    if let Allocation::Pool(slots) = allocation {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+    }
+    Engine::new(&config)
+}
+
+/// The revision of [`tunables`]: raised with every change to them, so that code compiled for other
+/// settings is not found.
+const REVISION: u32 = 1;
+
+/// What compiled code depends on, as a short text for file names: wasmtime's version, the machine's
+/// architecture and the settings that shape code. wasmtime itself checks the rest when it loads it.
+pub fn fingerprint(kind: Kind) -> String {
+    let kind = match kind {
+        Kind::Sync => "sync",
+        Kind::Async => "async",
+    };
+    format!(
+        "{}-{}-{kind}-{REVISION}",
+        crate::WASMTIME_VERSION,
+        std::env::consts::ARCH
+    )
+}
+
+/// Everything that shapes code; equal for all tiers of a kind.
+fn tunables(kind: Kind) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .wasm_exceptions(true)
+        .wasm_gc(true)
+        .wasm_function_references(true)
+        .wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES));
+    match kind {
+        Kind::Sync => config.concurrency_support(false),
+        Kind::Async => config.wasm_component_model_async(true),
+    };
+    config
+}
+
+fn pool(slots: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots.saturating_mul(4))
+        .total_memories(slots)
+        .total_tables(slots.saturating_mul(2))
+        .total_stacks(slots)
+        .total_gc_heaps(slots)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(1)
+        .max_tables_per_component(TABLES)
+        .linear_memory_keep_resident(MEMORY_RESIDENT)
+        .table_keep_resident(TABLE_RESIDENT)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}

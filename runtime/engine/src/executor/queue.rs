@@ -1,0 +1,273 @@
+//! Who runs next: a pure data structure under the executor's lock.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::task::Task;
+
+/// The tick while nobody waits: how long a lone guest computes before it is looked at, for its
+/// budget or its end.
+const LONE_TICK: Duration = Duration::from_millis(10);
+
+/// The tick while others wait for a thread: the longest that one guest holds others up.
+const BUSY_TICK: Duration = Duration::from_millis(2);
+
+/// Tasks that are ready, throttled or paused, and how many workers do what.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    ready: BinaryHeap<Reverse<Ready>>,
+    throttled: BinaryHeap<Reverse<Throttled>>,
+    paused: Vec<Arc<Task>>,
+    /// Makes the order total: first come, first served among equals.
+    sequence: u64,
+    /// The virtual time of the latest task taken: where newcomers and sleepers start.
+    least: u64,
+    idle_workers: usize,
+    running: usize,
+    /// Polls begun so far; the tick rests when none began since it last looked.
+    polls: u64,
+    polls_at_tick: u64,
+    tick_rests: bool,
+    stopped: bool,
+}
+
+/// What a worker does next.
+pub(super) enum Next {
+    /// Poll this task.
+    Run(Arc<Task>),
+    /// Wait for work, at most so long.
+    Wait(Option<Duration>),
+    /// End.
+    Stop,
+}
+
+#[derive(Debug)]
+struct Ready {
+    virtual_time: u64,
+    sequence: u64,
+    task: Arc<Task>,
+}
+
+#[derive(Debug)]
+struct Throttled {
+    until: Instant,
+    since: Instant,
+    sequence: u64,
+    task: Arc<Task>,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// Puts a task in line by its account's virtual time.
+    pub(super) fn push(&mut self, task: Arc<Task>) {
+        if self.stopped {
+            return;
+        }
+        task.account().catch_up(self.least);
+        let virtual_time = task.account().virtual_time();
+        self.sequence += 1;
+        self.ready.push(Reverse(Ready {
+            virtual_time,
+            sequence: self.sequence,
+            task,
+        }));
+    }
+
+    /// The task that is furthest behind, or how long to wait for one.
+    pub(super) fn next(&mut self) -> Next {
+        if self.stopped {
+            return Next::Stop;
+        }
+        let now = self.limited_now();
+        if let Some(now) = now {
+            self.release_throttled(now);
+        }
+        while let Some(Reverse(Ready {
+            virtual_time, task, ..
+        })) = self.ready.pop()
+        {
+            self.least = self.least.max(virtual_time);
+            if task.is_killed() {
+                return Next::Run(task);
+            }
+            if task.account().is_paused() {
+                self.paused.push(task);
+                continue;
+            }
+            if task.account().is_limited() {
+                let now = now.unwrap_or_else(Instant::now);
+                if let Some(wait) = task.account().wait_for_budget(now) {
+                    self.throttle(task, now, wait);
+                    continue;
+                }
+            }
+            return Next::Run(task);
+        }
+        let now = now.unwrap_or_else(Instant::now);
+        Next::Wait(
+            self.throttled
+                .peek()
+                .map(|Reverse(first)| first.until.saturating_duration_since(now)),
+        )
+    }
+
+    /// Puts a killed task in front of a worker even if it was throttled or paused.
+    pub(super) fn release_killed(&mut self) {
+        let throttled = std::mem::take(&mut self.throttled);
+        let (killed, kept): (Vec<_>, Vec<_>) = throttled
+            .into_iter()
+            .partition(|Reverse(t)| t.task.is_killed());
+        self.throttled = kept.into();
+        for Reverse(throttled) in killed {
+            self.push(throttled.task);
+        }
+        self.release_paused();
+    }
+
+    /// Puts paused tasks back in line; those still paused come back at their turn.
+    pub(super) fn release_paused(&mut self) {
+        for task in std::mem::take(&mut self.paused) {
+            self.push(task);
+        }
+    }
+
+    /// How many are ready.
+    pub(super) fn len(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(super) fn has_idle_worker(&self) -> bool {
+        self.idle_workers > 0
+    }
+
+    pub(super) fn worker_rests(&mut self) {
+        self.idle_workers += 1;
+    }
+
+    pub(super) fn worker_returns(&mut self) {
+        self.idle_workers -= 1;
+    }
+
+    /// Notes that a poll begins; true when the tick rests and must be started.
+    pub(super) fn start_running(&mut self) -> bool {
+        self.running += 1;
+        self.polls += 1;
+        std::mem::take(&mut self.tick_rests)
+    }
+
+    pub(super) fn stop_running(&mut self) {
+        self.running -= 1;
+    }
+
+    /// Whether no guest runs and none has run since the last tick; the tick then rests.
+    pub(super) fn rest_tick_if_quiet(&mut self) -> bool {
+        let quiet = self.running == 0 && self.ready.is_empty() && self.polls == self.polls_at_tick;
+        self.polls_at_tick = self.polls;
+        self.tick_rests = quiet;
+        quiet
+    }
+
+    pub(super) fn tick_period(&self) -> Duration {
+        if self.ready.is_empty() {
+            LONE_TICK
+        } else {
+            BUSY_TICK
+        }
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Stops for good and hands out what was left, to be dropped outside the lock.
+    pub(super) fn stop(&mut self) -> Vec<Arc<Task>> {
+        self.stopped = true;
+        let ready = std::mem::take(&mut self.ready)
+            .into_iter()
+            .map(|Reverse(r)| r.task);
+        let throttled = std::mem::take(&mut self.throttled)
+            .into_iter()
+            .map(|Reverse(t)| t.task);
+        ready
+            .chain(throttled)
+            .chain(std::mem::take(&mut self.paused))
+            .collect()
+    }
+
+    /// The time, where anybody is throttled; most of the time nobody needs to know it.
+    fn limited_now(&self) -> Option<Instant> {
+        (!self.throttled.is_empty()).then(Instant::now)
+    }
+
+    fn throttle(&mut self, task: Arc<Task>, now: Instant, wait: Duration) {
+        self.sequence += 1;
+        self.throttled.push(Reverse(Throttled {
+            until: now + wait,
+            since: now,
+            sequence: self.sequence,
+            task,
+        }));
+    }
+
+    fn release_throttled(&mut self, now: Instant) {
+        while self
+            .throttled
+            .peek()
+            .is_some_and(|Reverse(first)| first.until <= now)
+        {
+            let Some(Reverse(Throttled { since, task, .. })) = self.throttled.pop() else {
+                return;
+            };
+            task.account()
+                .throttled(now.saturating_duration_since(since));
+            self.push(task);
+        }
+    }
+}
+
+// === impl Ready ===
+
+impl Ord for Ready {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.virtual_time, self.sequence).cmp(&(other.virtual_time, other.sequence))
+    }
+}
+
+impl PartialOrd for Ready {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ready {
+    fn eq(&self, other: &Self) -> bool {
+        self.sequence == other.sequence
+    }
+}
+
+impl Eq for Ready {}
+
+// === impl Throttled ===
+
+impl Ord for Throttled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.until, self.sequence).cmp(&(other.until, other.sequence))
+    }
+}
+
+impl PartialOrd for Throttled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Throttled {
+    fn eq(&self, other: &Self) -> bool {
+        self.sequence == other.sequence
+    }
+}
+
+impl Eq for Throttled {}

@@ -1,0 +1,153 @@
+//! The executor with plain futures for guests.
+
+use std::future::pending;
+use std::sync::mpsc;
+use std::task::Poll;
+use std::time::Duration;
+
+use model::runtime::Limits;
+use tokio::runtime::Runtime;
+
+use super::*;
+
+/// The longest that a test waits for what must happen: only a hang takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+fn account(cpu_weight: u32, cpu_limit: Option<u32>) -> Arc<Account> {
+    Arc::new(Account::new(Limits {
+        cpu_weight,
+        cpu_limit,
+        memory: None,
+        storage: None,
+    }))
+}
+
+/// Computes until it has been throttled, yielding as a guest does at each tick.
+async fn spin_until_throttled(account: Arc<Account>) {
+    let mut number = 1_u64;
+    while account.stats().throttled.is_zero() {
+        for _ in 0..100_000 {
+            number = std::hint::black_box(number.wrapping_mul(31));
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_future_runs_to_its_end_and_is_told() {
+    let runtime = runtime();
+    let executor = Executor::start(runtime.handle()).expect("threads");
+    let (sender, receiver) = mpsc::channel();
+    executor.spawn(account(100, None), async { 7 }, move |result| {
+        sender.send(result).expect("a receiver")
+    });
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(Some(7)));
+}
+
+#[test]
+fn timers_of_the_runtime_wake_guests() {
+    let runtime = runtime();
+    let executor = Executor::start(runtime.handle()).expect("threads");
+    let (sender, receiver) = mpsc::channel();
+    let nap = async { tokio::time::sleep(Duration::from_millis(1)).await };
+    executor.spawn(account(100, None), nap, move |result| {
+        sender.send(result).expect("a receiver")
+    });
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(Some(())));
+}
+
+#[test]
+fn a_waiting_guest_is_killed_at_once_and_its_future_dropped_first() {
+    struct Noisy(mpsc::Sender<&'static str>);
+    impl Drop for Noisy {
+        fn drop(&mut self) {
+            self.0.send("dropped").expect("a receiver");
+        }
+    }
+    let runtime = runtime();
+    let executor = Executor::start(runtime.handle()).expect("threads");
+    let (sender, receiver) = mpsc::channel();
+    let noisy = Noisy(sender.clone());
+    let started = sender.clone();
+    let future = async move {
+        let _noisy = noisy;
+        started.send("started").expect("a receiver");
+        pending::<()>().await;
+    };
+    let done = move |result: Option<()>| {
+        sender
+            .send(if result.is_none() { "killed" } else { "ended" })
+            .expect("a receiver")
+    };
+    let task = executor.spawn(account(100, None), future, done);
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok("started"));
+    task.kill();
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok("dropped"));
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok("killed"));
+}
+
+#[test]
+fn a_paused_guest_waits_until_it_is_resumed() {
+    let runtime = runtime();
+    let executor = Executor::start(runtime.handle()).expect("threads");
+    let paused = account(100, None);
+    paused.set_paused(true);
+    let (sender, receiver) = mpsc::channel();
+    let told = sender.clone();
+    executor.spawn(Arc::clone(&paused), async {}, move |_| {
+        told.send("paused").expect("a receiver")
+    });
+    // Served after the paused one was passed over, whichever worker takes it.
+    executor.spawn(account(100, None), async {}, move |_| {
+        sender.send("other").expect("a receiver")
+    });
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok("other"));
+    assert!(receiver.try_recv().is_err());
+    paused.set_paused(false);
+    executor.resume();
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok("paused"));
+}
+
+#[test]
+fn a_guest_that_wakes_itself_is_polled_again() {
+    let runtime = runtime();
+    let executor = Executor::start(runtime.handle()).expect("threads");
+    let (sender, receiver) = mpsc::channel();
+    let mut polls = 0;
+    let future = std::future::poll_fn(move |cx| {
+        polls += 1;
+        cx.waker().wake_by_ref();
+        if polls == 1000 {
+            Poll::Ready(polls)
+        } else {
+            Poll::Pending
+        }
+    });
+    executor.spawn(account(100, None), future, move |result| {
+        sender.send(result).expect("a receiver")
+    });
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(Some(1000)));
+}
+
+#[test]
+fn a_cpu_limit_throttles_and_the_wait_is_counted() {
+    let runtime = runtime();
+    let executor = Executor::start(runtime.handle()).expect("threads");
+    let limited = account(100, Some(100));
+    let (sender, receiver) = mpsc::channel();
+    // A budget of 10 ms per 100 ms: two such budgets cannot be had without waiting.
+    let future = spin_until_throttled(Arc::clone(&limited));
+    executor.spawn(Arc::clone(&limited), future, move |_| {
+        sender.send(()).expect("a receiver")
+    });
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(()));
+    assert!(limited.stats().cpu >= Duration::from_millis(10));
+}

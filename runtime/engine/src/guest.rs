@@ -1,0 +1,96 @@
+//! What a store holds: everything a guest can reach.
+
+use std::sync::Arc;
+
+use model::runtime::{InstanceId, Stream};
+use net::PodNet;
+use tokio::sync::mpsc::UnboundedSender;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_io::IoView;
+
+use crate::files::Files;
+use crate::instance::{Identity, Program, Report};
+use crate::limits::Limiter;
+use crate::output::{Output, OutputSink};
+use crate::stdin::Stdin;
+use crate::stop::Stop;
+use crate::wasi::p1;
+
+/// Open resources of one guest: streams, sockets, pollables, directories. A server with ten
+/// thousand connections has three for each; an attack stops here with a trap.
+const RESOURCES: usize = 40_000;
+
+/// Random bytes that one call returns at most; the host holds them while it copies.
+const RANDOM_BYTES: u64 = 1 << 20;
+
+/// The state of one instance.
+pub(crate) struct Guest {
+    pub(crate) table: ResourceTable,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) net: PodNet,
+    pub(crate) files: Files,
+    pub(crate) limiter: Limiter,
+    /// Descriptors of a preview 1 module; nothing for a component.
+    pub(crate) p1: p1::State,
+    pub(crate) id: InstanceId,
+    pub(crate) container: String,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) stop: Arc<Stop>,
+    pub(crate) reports: UnboundedSender<Report>,
+}
+
+// === impl Guest ===
+
+impl Guest {
+    pub(crate) fn new(program: &Arc<Program>, stdin: Option<Stdin>, stop: Arc<Stop>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        let sink = OutputSink::new(program.id, program.reports.clone());
+        let out = Output::new(sink.clone(), Stream::Stdout, program.tty);
+        let err = Output::new(sink, Stream::Stderr, program.tty);
+        let mut wasi = WasiCtx::builder();
+        wasi.args(&program.args)
+            .envs(&program.env)
+            .initial_cwd(&program.working_dir)
+            .stdout(out.clone())
+            .stderr(err.clone())
+            .max_random_size(RANDOM_BYTES);
+        if let Some(stdin) = &stdin {
+            wasi.stdin(stdin.clone());
+        }
+        let files = Files::new(
+            program.files.clone(),
+            program.file_calls.clone(),
+            Arc::clone(&program.account),
+        );
+        Self {
+            table,
+            wasi: wasi.build(),
+            net: program.net.clone(),
+            limiter: Limiter::new(Arc::clone(&program.account)),
+            p1: p1::State::new(Arc::clone(program), stdin, out, err),
+            files,
+            id: program.id,
+            container: program.container.clone(),
+            identity: Arc::clone(&program.identity),
+            stop,
+            reports: program.reports.clone(),
+        }
+    }
+}
+
+impl IoView for Guest {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}

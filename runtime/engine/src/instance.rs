@@ -1,0 +1,392 @@
+//! One run of one program: started, ended or killed, and told.
+//!
+//! ```text
+//! Engine::image(code) ─> Image ─┐
+//! Program{image, args, env, net, files, account} ─> Instance::start ─> Report::Output … Report::Ended
+//!                                                     └─ kill(exit)
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use model::runtime::{Exit, InstanceId, Stats};
+use net::PodNet;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedSender;
+use volume::MountTable;
+use wasmtime::Store;
+
+use crate::account::{Account, OutOfMemory};
+use crate::executor::{Executor, TaskHandle};
+use crate::files::FileCalls;
+use crate::guest::Guest;
+use crate::image::{Entry, Image, ImageError};
+use crate::output::Chunk;
+use crate::stdin::{self, Giver, Stdin};
+use crate::stop::Stop;
+use crate::tiers::{Slot, TIERS, Tiers};
+
+/// Images that stay loaded although nothing runs from them: the next pod of one starts at once.
+const IMAGES_KEPT: usize = 512;
+
+/// Bytes that one call may make the host allocate for lists and strings: what a guest passes in
+/// is held twice while it is copied, and fifty guests at it must not be felt.
+const HOSTCALL_BYTES: usize = 2 << 20;
+
+/// Handles that a component may hold: as many as it may have resources.
+const HANDLES: usize = 40_000;
+
+/// Runs programs. One per process; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    executor: Executor,
+    tiers: Tiers,
+    images: Mutex<HashMap<String, Arc<Image>>>,
+}
+
+/// What runs, and with what.
+pub struct Program {
+    /// Its number: in every report.
+    pub id: InstanceId,
+    /// The container's name.
+    pub container: String,
+    /// The pod that it belongs to.
+    pub identity: Arc<Identity>,
+    /// Its code.
+    pub image: Arc<Image>,
+    /// argv, the program's name first.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<(String, String)>,
+    /// Where relative paths begin.
+    pub working_dir: String,
+    /// The pod's network.
+    pub net: PodNet,
+    /// The container's files.
+    pub files: MountTable,
+    /// The pod's bound on blocking calls.
+    pub file_calls: FileCalls,
+    /// What it may use, shared by all instances of the container.
+    pub account: Arc<Account>,
+    /// Whether it has standard input.
+    pub stdin: bool,
+    /// Whether its standard streams are a terminal to it.
+    pub tty: bool,
+    /// Declared ports by name, for preview 1 modules that expect open listeners.
+    pub ports: Vec<(String, u16, model::container::Protocol)>,
+    /// How long it has between being asked to stop and being ended.
+    pub grace_period: Duration,
+    /// Where it is told what happens.
+    pub reports: UnboundedSender<Report>,
+}
+
+/// A pod's names, for guests that ask who they are.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// The node's name.
+    pub node: String,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What an instance tells, in order; `Ended` is the last.
+#[derive(Debug)]
+pub enum Report {
+    /// It wrote something.
+    Output(Chunk),
+    /// It said whether it is ready.
+    Health {
+        /// Which one.
+        instance: InstanceId,
+        /// Whether it calls itself ready.
+        ready: bool,
+        /// What it says to that, for people.
+        message: String,
+    },
+    /// It ended.
+    Ended {
+        /// Which one.
+        instance: InstanceId,
+        /// How.
+        exit: Exit,
+        /// What it had used.
+        stats: Stats,
+    },
+}
+
+/// A running instance.
+pub struct Instance {
+    task: TaskHandle,
+    killed: Arc<OnceLock<Exit>>,
+    stop: Arc<Stop>,
+    stdin: Option<Giver>,
+    account: Arc<Account>,
+    net: PodNet,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Starts the guest threads. `runtime` serves guests' timers, kernel sockets and file calls.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(runtime: &Handle) -> io::Result<Self> {
+        let inner = Inner {
+            executor: Executor::start(runtime)?,
+            tiers: Tiers::default(),
+            images: Mutex::default(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The image with this digest, whose compiled code lies at `path`. Loads it unless it is
+    /// loaded, so that a container that cannot run is refused before it starts.
+    ///
+    /// # Errors
+    /// When the code does not load, is no command, or imports what nobody provides.
+    pub fn image(&self, digest: &str, path: &Path) -> Result<Arc<Image>, ImageError> {
+        let image = self.known_image(digest, path);
+        let slot = self
+            .slot_for(&image, 0)
+            .map_err(|e| ImageError::Load(format!("{e:#}")))?;
+        image.entry(&slot.tier)?;
+        Ok(image)
+    }
+
+    fn known_image(&self, digest: &str, path: &Path) -> Arc<Image> {
+        let mut images = self
+            .inner
+            .images
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if images.len() > IMAGES_KEPT {
+            images.retain(|_, image| Arc::strong_count(image) > 1);
+        }
+        let image = images
+            .entry(digest.to_owned())
+            .or_insert_with(|| Arc::new(Image::new(digest, path)));
+        Arc::clone(image)
+    }
+
+    fn slot_for(&self, image: &Image, from: usize) -> wasmtime::Result<Slot> {
+        self.inner
+            .tiers
+            .slot(&self.inner.executor, image.kind(), from)
+    }
+
+    /// Lets instances of a paused account run again.
+    pub fn resume(&self) {
+        self.inner.executor.resume();
+    }
+
+    /// An instance of the program, in the first tier that can hold it.
+    async fn run(&self, program: Program, stdin: Option<Stdin>, stop: Arc<Stop>) -> Exit {
+        let program = Arc::new(program);
+        let guest = Guest::new(&program, stdin, stop);
+        match self.enter(&program.image, guest).await {
+            Ok(exit) => exit,
+            Err(error) => start_error(&error),
+        }
+    }
+
+    /// Instantiates and calls the entry point. An error is one before that call.
+    async fn enter(&self, image: &Image, guest: Guest) -> wasmtime::Result<Exit> {
+        let mut slot = self.slot_for(image, 0)?;
+        let mut entry = image.entry(&slot.tier);
+        if entry.is_err() && slot.tier.index < TIERS - 1 {
+            // More memories or tables than a pool's slot has: on demand there is no such bound.
+            slot = self.slot_for(image, TIERS - 1)?;
+            entry = image.entry(&slot.tier);
+        }
+        let mut store = Store::new(&slot.tier.engine, guest);
+        store.limiter(|guest| &mut guest.limiter);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        let ended = match entry? {
+            Entry::Command(command) => {
+                store.set_hostcall_fuel(HOSTCALL_BYTES);
+                store.set_max_component_handles(HANDLES);
+                let command = command.instantiate_async(&mut store).await?;
+                let ran = command.wasi_cli_run().call_run(&mut store).await;
+                ran.map(|result| i32::from(result.is_err()))
+            }
+            Entry::Preview1 { module, accepts } => {
+                store.data_mut().p1.set_accepts(accepts);
+                let instance = module.instantiate_async(&mut store).await?;
+                let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+                start.call_async(&mut store, ()).await.map(|()| 0)
+            }
+        };
+        Ok(match ended {
+            Ok(code) => exited(code),
+            Err(error) => failed(&error),
+        })
+    }
+}
+
+// === impl Instance ===
+
+impl Instance {
+    /// Runs a program. Everything that happens is told to its `reports`.
+    pub fn start(engine: &Engine, program: Program) -> Self {
+        let killed = Arc::new(OnceLock::new());
+        let (giver, stdin) = match program.stdin {
+            true => {
+                let (giver, stdin) = stdin::pair(program.tty);
+                (Some(giver), Some(stdin))
+            }
+            false => (None, None),
+        };
+        let (account, net) = (Arc::clone(&program.account), program.net.clone());
+        let (instance, reports) = (program.id, program.reports.clone());
+        let done = {
+            let (killed, account, net) = (Arc::clone(&killed), Arc::clone(&account), net.clone());
+            move |exit: Option<Exit>| {
+                let exit = exit
+                    .or_else(|| killed.get().cloned())
+                    .unwrap_or_else(|| signalled(9));
+                // Nobody listens any more only when the host is going away.
+                let _ = reports.send(Report::Ended {
+                    instance,
+                    exit,
+                    stats: stats(&account, &net),
+                });
+            }
+        };
+        let stop = Arc::new(Stop::new(program.grace_period));
+        let (running, stopping) = (engine.clone(), Arc::clone(&stop));
+        let future = async move { running.run(program, stdin, stopping).await };
+        let task = engine
+            .inner
+            .executor
+            .spawn(Arc::clone(&account), future, done);
+        Self {
+            task,
+            killed,
+            stop,
+            stdin: giver,
+            account,
+            net,
+        }
+    }
+
+    /// Asks it to end: SIGTERM. A guest that listens for that has its grace period; any other is
+    /// ended now, with 143.
+    pub fn terminate(&self) {
+        if !self.stop.ask() {
+            self.kill(signalled(15));
+        }
+    }
+
+    /// Ends it at the next chance, and tells `exit` as how. Without effect if it has ended.
+    pub fn kill(&self, exit: Exit) {
+        if self.killed.set(exit).is_ok() {
+            self.task.kill();
+        }
+    }
+
+    /// Gives it input; `None` ends the input. False if it takes none.
+    pub async fn give(&self, chunk: Option<bytes::Bytes>) -> bool {
+        match &self.stdin {
+            Some(giver) => giver.give(chunk).await,
+            None => false,
+        }
+    }
+
+    /// What it has used so far.
+    pub fn stats(&self) -> Stats {
+        stats(&self.account, &self.net)
+    }
+}
+
+fn stats(account: &Account, net: &PodNet) -> Stats {
+    let counters = net.counters();
+    Stats {
+        received: counters.received,
+        sent: counters.sent,
+        ..account.stats()
+    }
+}
+
+/// An exit by its own will.
+fn exited(code: i32) -> Exit {
+    let reason = if code == 0 { "Completed" } else { "Error" };
+    Exit {
+        code: code & 0xff,
+        reason: reason.to_owned(),
+        message: String::new(),
+    }
+}
+
+/// An exit by a signal.
+pub fn signalled(signal: i32) -> Exit {
+    Exit {
+        code: 128 + signal,
+        reason: "Error".to_owned(),
+        message: String::new(),
+    }
+}
+
+/// An end before the entry point was called.
+fn start_error(error: &wasmtime::Error) -> Exit {
+    match error.downcast_ref::<OutOfMemory>() {
+        Some(_) => failed(error),
+        None => Exit {
+            code: 128,
+            reason: "StartError".to_owned(),
+            message: told(error),
+        },
+    }
+}
+
+/// An end that was not the program's own will, or its call of `exit`.
+fn failed(error: &wasmtime::Error) -> Exit {
+    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        return exited(exit.0);
+    }
+    if let Some(memory) = error.downcast_ref::<OutOfMemory>() {
+        return Exit {
+            code: 137,
+            reason: "OOMKilled".to_owned(),
+            message: memory.to_string(),
+        };
+    }
+    // As a process that aborts: 128 + SIGABRT.
+    Exit {
+        code: 134,
+        reason: "Error".to_owned(),
+        message: told(error),
+    }
+}
+
+/// The longest message of an end; Kubernetes keeps 4096 bytes of a termination message.
+const MESSAGE: usize = 2048;
+
+/// The causes of an error from the outermost on, the trap's place among them.
+fn told(error: &wasmtime::Error) -> String {
+    let mut message = format!("{error:#}");
+    let mut end = MESSAGE.min(message.len());
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message.truncate(end);
+    message
+}

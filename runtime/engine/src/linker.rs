@@ -1,0 +1,69 @@
+//! What may be imported, linked once per engine.
+
+use wasmtime::component::Linker;
+use wasmtime::{Engine, component};
+use wasmtime_wasi::WasiView as _;
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
+use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random, sockets};
+use wasmtime_wasi::random::WasiRandom;
+
+use crate::guest::Guest;
+use crate::wasi::p2::{HasFiles, HasSockets};
+use crate::wasi::{p1, pod};
+
+/// Everything that a WASI 0.2 component may import.
+///
+/// # Errors
+/// When two definitions clash, which is a defect of ours.
+pub(crate) fn for_components(engine: &Engine) -> wasmtime::Result<component::Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    let l = &mut linker;
+    wasmtime_wasi_io::add_to_linker_async(l)?;
+    add_clocks_and_random(l)?;
+    add_command_line(l)?;
+    filesystem::types::add_to_linker::<Guest, HasFiles>(l, Guest::files_view)?;
+    filesystem::preopens::add_to_linker::<Guest, HasFiles>(l, Guest::files_view)?;
+    sockets::tcp::add_to_linker::<Guest, HasSockets>(l, Guest::sockets_view)?;
+    sockets::tcp_create_socket::add_to_linker::<Guest, HasSockets>(l, Guest::sockets_view)?;
+    sockets::udp::add_to_linker::<Guest, HasSockets>(l, Guest::sockets_view)?;
+    sockets::udp_create_socket::add_to_linker::<Guest, HasSockets>(l, Guest::sockets_view)?;
+    sockets::instance_network::add_to_linker::<Guest, HasSockets>(l, Guest::sockets_view)?;
+    sockets::ip_name_lookup::add_to_linker::<Guest, HasSockets>(l, Guest::sockets_view)?;
+    let mut options = sockets::network::LinkOptions::default();
+    options.network_error_code(true);
+    sockets::network::add_to_linker::<Guest, HasSockets>(l, &options, Guest::sockets_view)?;
+    pod::add_to_linker(l)?;
+    Ok(linker)
+}
+
+/// Everything that a preview 1 module may import.
+///
+/// # Errors
+/// When two definitions clash, which is a defect of ours.
+pub(crate) fn for_modules(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<Guest>> {
+    let mut linker = wasmtime::Linker::new(engine);
+    p1::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+fn add_clocks_and_random(l: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    clocks::wall_clock::add_to_linker::<Guest, WasiClocks>(l, Guest::clocks)?;
+    clocks::monotonic_clock::add_to_linker::<Guest, WasiClocks>(l, Guest::clocks)?;
+    random::random::add_to_linker::<Guest, WasiRandom>(l, |guest| guest.ctx().ctx.random())?;
+    random::insecure::add_to_linker::<Guest, WasiRandom>(l, |guest| guest.ctx().ctx.random())?;
+    random::insecure_seed::add_to_linker::<Guest, WasiRandom>(l, |guest| guest.ctx().ctx.random())
+}
+
+fn add_command_line(l: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    cli::exit::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::environment::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::stdin::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::stdout::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::stderr::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::terminal_input::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::terminal_output::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::terminal_stdin::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::terminal_stdout::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::terminal_stderr::add_to_linker::<Guest, WasiCli>(l, Guest::cli)
+}

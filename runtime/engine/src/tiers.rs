@@ -1,0 +1,168 @@
+//! Where instances come from: a small pool first, a large one as it fills, on demand beyond.
+//!
+//! wasmtime binds an allocator to an engine, so each tier is an engine of its own; their settings
+//! are equal, so they share compiled files. A tier is made when it is first needed: a process
+//! that runs one container pays for one small pool.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use wasmtime::{Engine, component};
+
+use crate::config::{self, Allocation, Kind};
+use crate::executor::Executor;
+use crate::guest::Guest;
+use crate::linker;
+
+/// The tiers in the order in which they are tried. A pool's set-up costs 4.5 µs per slot, so the
+/// first is small.
+const ALLOCATIONS: [Allocation; TIERS] = [
+    Allocation::Pool(32),
+    Allocation::Pool(1000),
+    Allocation::OnDemand,
+];
+
+/// How many tiers there are.
+pub(crate) const TIERS: usize = 3;
+
+/// All tiers of both kinds.
+#[derive(Default)]
+pub(crate) struct Tiers {
+    sync: [OnceLock<Option<Arc<Tier>>>; TIERS],
+    asynchronous: [OnceLock<Option<Arc<Tier>>>; TIERS],
+}
+
+/// One engine with its allocator and linkers.
+pub(crate) struct Tier {
+    /// Its place in the order.
+    pub(crate) index: usize,
+    pub(crate) engine: Engine,
+    allocation: Allocation,
+    used: AtomicU32,
+    components: OnceLock<component::Linker<Guest>>,
+    modules: OnceLock<wasmtime::Linker<Guest>>,
+}
+
+/// A place for one instance; free again when dropped.
+pub(crate) struct Slot {
+    pub(crate) tier: Arc<Tier>,
+}
+
+// === impl Tiers ===
+
+impl Tiers {
+    /// The first tier at or after `from` with room. The last always has.
+    pub(crate) fn slot(
+        &self,
+        executor: &Executor,
+        kind: Kind,
+        from: usize,
+    ) -> wasmtime::Result<Slot> {
+        for index in from..TIERS {
+            let Some(tier) = self.tier(executor, kind, index)? else {
+                continue;
+            };
+            if tier.take() {
+                return Ok(Slot { tier });
+            }
+        }
+        Err(wasmtime::format_err!("no engine tier has room"))
+    }
+
+    /// A tier, made now if it was not yet. `None` for a pool that this machine cannot have.
+    fn tier(
+        &self,
+        executor: &Executor,
+        kind: Kind,
+        index: usize,
+    ) -> wasmtime::Result<Option<Arc<Tier>>> {
+        let row = match kind {
+            Kind::Sync => &self.sync,
+            Kind::Async => &self.asynchronous,
+        };
+        let (Some(cell), Some(allocation)) = (row.get(index), ALLOCATIONS.get(index)) else {
+            return Ok(None);
+        };
+        if let Some(tier) = cell.get() {
+            return Ok(tier.clone());
+        }
+        let made = match Tier::new(kind, *allocation, index) {
+            Ok(tier) => Some(Arc::new(tier)),
+            Err(error) if *allocation == Allocation::OnDemand => return Err(error),
+            Err(error) => {
+                tracing::warn!(
+                    ?allocation,
+                    "no instance pool, instances are mapped on demand: {error:#}"
+                );
+                None
+            }
+        };
+        let tier = cell.get_or_init(|| {
+            if let Some(tier) = &made {
+                tracing::debug!(?kind, ?allocation, "instances come from a new tier");
+                executor.tick_for(&tier.engine);
+            }
+            made
+        });
+        Ok(tier.clone())
+    }
+}
+
+// === impl Tier ===
+
+impl Tier {
+    fn new(kind: Kind, allocation: Allocation, index: usize) -> wasmtime::Result<Self> {
+        Ok(Self {
+            index,
+            engine: config::engine(kind, allocation)?,
+            allocation,
+            used: AtomicU32::new(0),
+            components: OnceLock::new(),
+            modules: OnceLock::new(),
+        })
+    }
+
+    /// What components may import.
+    pub(crate) fn components(&self) -> wasmtime::Result<&component::Linker<Guest>> {
+        if self.components.get().is_none() {
+            let linker = linker::for_components(&self.engine)?;
+            return Ok(self.components.get_or_init(|| linker));
+        }
+        self.components
+            .get()
+            .ok_or_else(|| wasmtime::format_err!("no linker"))
+    }
+
+    /// What preview 1 modules may import.
+    pub(crate) fn modules(&self) -> wasmtime::Result<&wasmtime::Linker<Guest>> {
+        if self.modules.get().is_none() {
+            let linker = linker::for_modules(&self.engine)?;
+            return Ok(self.modules.get_or_init(|| linker));
+        }
+        self.modules
+            .get()
+            .ok_or_else(|| wasmtime::format_err!("no linker"))
+    }
+
+    fn take(&self) -> bool {
+        let Allocation::Pool(slots) = self.allocation else {
+            return true;
+        };
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+                (used < slots).then_some(used + 1)
+            })
+            .is_ok()
+    }
+}
+
+// === impl Slot ===
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if matches!(self.tier.allocation, Allocation::Pool(_)) {
+            self.tier.used.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}

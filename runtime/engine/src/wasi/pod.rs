@@ -1,0 +1,92 @@
+//! `wasmpod:pod`: what a guest may know and do beyond WASI.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use wasmtime::component::{HasSelf, Linker, Resource};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+
+use crate::guest::Guest;
+use crate::instance::Report;
+use bindings::wasmpod::pod::{identity, lifecycle};
+
+/// The longest message of `set-health`, in bytes.
+const HEALTH_MESSAGE: usize = 1024;
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "wasmpod:pod/pod",
+        with: { "wasi:io/poll": wasmtime_wasi_io::bindings::wasi::io::poll },
+        imports: { default: trappable },
+        require_store_data_send: true,
+    });
+}
+
+/// Ready from the moment the container is asked to stop.
+struct StopRequested(watch::Receiver<bool>);
+
+/// Adds both interfaces.
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    lifecycle::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    identity::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)
+}
+
+impl lifecycle::Host for Guest {
+    fn stop_requested(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
+        let requested = self.table.push(StopRequested(self.stop.listen()))?;
+        subscribe(&mut self.table, requested)
+    }
+
+    fn grace_period(&mut self) -> wasmtime::Result<lifecycle::Duration> {
+        Ok(u64::try_from(self.stop.grace_left().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn set_health(&mut self, ready: bool, mut message: String) -> wasmtime::Result<()> {
+        message.truncate(message.floor_char_boundary(HEALTH_MESSAGE));
+        // Nobody listens any more only when the host is going away.
+        let _ = self.reports.send(Report::Health {
+            instance: self.id,
+            ready,
+            message,
+        });
+        Ok(())
+    }
+}
+
+impl identity::Host for Guest {
+    fn get_pod(&mut self) -> wasmtime::Result<identity::Pod> {
+        let who = Arc::clone(&self.identity);
+        let pairs = |map: &std::collections::BTreeMap<String, String>| {
+            map.iter()
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect()
+        };
+        Ok(identity::Pod {
+            name: who.name.clone(),
+            namespace: who.namespace.clone(),
+            uid: who.uid.clone(),
+            node: who.node.clone(),
+            labels: pairs(&who.labels),
+            annotations: pairs(&who.annotations),
+            addresses: self
+                .net
+                .addresses()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        })
+    }
+
+    fn get_container(&mut self) -> wasmtime::Result<String> {
+        Ok(self.container.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for StopRequested {
+    async fn ready(&mut self) {
+        // The sender lives as long as the instance: an error cannot happen before its end.
+        let _ = self.0.wait_for(|asked| *asked).await;
+    }
+}

@@ -1,0 +1,284 @@
+//! What a child that runs guests may still do: little, even as root.
+//!
+//! Called before the child has a second thread. In order: no new privileges, no capabilities, no
+//! core dumps, files by Landlock, system calls by seccomp. Guests make no system calls at all;
+//! this stands behind the wall that keeps it so.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access as _, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+};
+use rustix::process::{Resource, Rlimit};
+use seccompiler::{SeccompAction, SeccompFilter, SeccompRule};
+
+/// The Landlock version asked for; an older kernel keeps what it knows.
+const LANDLOCK: ABI = ABI::V5;
+
+/// Files that net and the standard library read: the machine's addresses, port rules and cores.
+const SYSTEM_FILES: [&str; 5] = [
+    "/proc/self",
+    "/proc/sys",
+    "/proc/net",
+    "/sys/devices/system/cpu",
+    "/dev/urandom",
+];
+
+/// What the child may reach in the file system.
+#[derive(Debug, Clone, Default)]
+pub struct Confinement {
+    /// Directories and files it may read: compiled code, read-only host paths.
+    pub read: Vec<PathBuf>,
+    /// Directories and files it may change: pods' files, host paths.
+    pub write: Vec<PathBuf>,
+}
+
+/// Why the child would not be confined; it must then not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfineError {
+    /// The kernel refused a step.
+    #[error("cannot give up privileges ({step}): {source}")]
+    Kernel {
+        /// Which.
+        step: &'static str,
+        /// What it said.
+        source: rustix::io::Errno,
+    },
+    /// Landlock.
+    #[error("cannot confine the pod host's files: {0}")]
+    Files(#[from] landlock::RulesetError),
+    /// A path that should be allowed.
+    #[error("cannot open {path} for the pod host: {source}")]
+    Path {
+        /// Which.
+        path: String,
+        /// What the system said.
+        source: landlock::PathFdError,
+    },
+    /// seccomp.
+    #[error("cannot confine the pod host's system calls: {0}")]
+    Calls(String),
+}
+
+/// Confines this process for good.
+///
+/// # Errors
+/// [`ConfineError`]; the process must then end.
+pub fn confine(to: &Confinement) -> Result<(), ConfineError> {
+    let kernel = |step| move |source| ConfineError::Kernel { step, source };
+    rustix::thread::set_no_new_privs(true).map_err(kernel("no_new_privs"))?;
+    drop_capabilities().map_err(kernel("capabilities"))?;
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    rustix::process::setrlimit(Resource::Core, none).map_err(kernel("core dumps"))?;
+    confine_files(to)?;
+    confine_calls()
+}
+
+fn drop_capabilities() -> rustix::io::Result<()> {
+    let none = rustix::thread::CapabilitySet::empty();
+    rustix::thread::set_capabilities(
+        None,
+        rustix::thread::CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        },
+    )
+}
+
+fn confine_files(to: &Confinement) -> Result<(), ConfineError> {
+    let (read, all) = (AccessFs::from_read(LANDLOCK), AccessFs::from_all(LANDLOCK));
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(all)?
+        .create()?;
+    let system = SYSTEM_FILES
+        .iter()
+        .map(Path::new)
+        .filter(|path| path.exists());
+    for (path, access) in system
+        .chain(to.read.iter().map(PathBuf::as_path))
+        .map(|path| (path, read))
+        .chain(to.write.iter().map(|path| (path.as_path(), all)))
+    {
+        let fd = PathFd::new(path).map_err(|source| ConfineError::Path {
+            path: path.display().to_string(),
+            source,
+        })?;
+        let access = if path.is_dir() {
+            access
+        } else {
+            access & AccessFs::from_file(LANDLOCK)
+        };
+        rules = rules.add_rule(PathBeneath::new(fd, access))?;
+    }
+    let status = rules.restrict_self()?;
+    if status.ruleset == RulesetStatus::NotEnforced {
+        tracing::warn!(
+            "this kernel has no Landlock: the pod host's files are confined by their owner's rights alone"
+        );
+    }
+    Ok(())
+}
+
+fn confine_calls() -> Result<(), ConfineError> {
+    let failed = |e: &dyn std::fmt::Display| ConfineError::Calls(e.to_string());
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for call in CALLS {
+        rules.insert(*call, Vec::new());
+    }
+    let architecture = std::env::consts::ARCH.try_into().map_err(|e| failed(&e))?;
+    // A call that is not listed fails like one that the user may not make: what the standard
+    // library tries first and can do without goes on to its second way.
+    let refused = SeccompAction::Errno(u32::from(
+        rustix::io::Errno::PERM.raw_os_error().unsigned_abs() as u16,
+    ));
+    let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, architecture)
+        .map_err(|e| failed(&e))?;
+    let program: seccompiler::BpfProgram = filter
+        .try_into()
+        .map_err(|e: seccompiler::BackendError| failed(&e))?;
+    seccompiler::apply_filter(&program).map_err(|e| failed(&e))
+}
+
+/// The calls that a pod host makes: memory and threads, sockets, files, waiting. Not among them:
+/// starting programs, other processes, mounts, namespaces, users, keys, modules, tracing, BPF.
+const CALLS: &[i64] = &[
+    // Memory and threads
+    libc::SYS_brk,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_membarrier,
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_tgkill,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_setpriority,
+    libc::SYS_getpriority,
+    libc::SYS_prctl,
+    libc::SYS_prlimit64,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_getrandom,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+    libc::SYS_getrusage,
+    // Waiting
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_eventfd2,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_gettimeofday,
+    // Sockets
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept4,
+    libc::SYS_connect,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockopt,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    libc::SYS_sendmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_shutdown,
+    libc::SYS_pipe2,
+    // Files
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_pwritev2,
+    libc::SYS_lseek,
+    libc::SYS_open,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_close,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_fcntl,
+    libc::SYS_ioctl,
+    libc::SYS_flock,
+    libc::SYS_fstat,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_fstatfs,
+    libc::SYS_statfs,
+    libc::SYS_access,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_getdents64,
+    libc::SYS_getcwd,
+    libc::SYS_readlink,
+    libc::SYS_readlinkat,
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_rmdir,
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_link,
+    libc::SYS_linkat,
+    libc::SYS_symlink,
+    libc::SYS_symlinkat,
+    libc::SYS_chmod,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_chown,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_utimensat,
+    libc::SYS_truncate,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_fadvise64,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_sync_file_range,
+    libc::SYS_umask,
+    libc::SYS_copy_file_range,
+];

@@ -1,0 +1,30 @@
+//! The pod host: runs wasm pods with engine, net and volume, and takes orders as messages.
+//!
+//! The same host serves in three placements: as a task of its caller, as one unprivileged child
+//! process, or as one child per pod. It knows pods' networks, volumes and instances; it knows
+//! nothing of restarts, probes, Kubernetes objects or images in registries.
+//!
+//! ```text
+//! Runtime (trait of model) ─┬─ PodHost ─────────────────────────────> engine, net, volume
+//!                           └─ Children ──> Child ──frames──> serve ──> PodHost
+//! CodeStore ──> wasmpod-compile ──> code/…cwasm   (beside the keys, never in a child)
+//! ```
+
+mod child;
+mod children;
+pub mod code;
+pub mod confine;
+mod descriptors;
+mod exec;
+mod pod;
+mod pod_host;
+mod protocol;
+mod pump;
+mod serve;
+
+pub use children::{Children, ChildrenConfig};
+pub use code::CodeStore;
+pub use confine::{Confinement, confine};
+pub use exec::Compiler;
+pub use pod_host::{HostError, PodHost, PodHostConfig, Toolbox};
+pub use serve::{Sockets, serve};

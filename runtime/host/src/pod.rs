@@ -1,0 +1,170 @@
+//! One pod of the host: its network, its volumes, its instances.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use engine::{Account, FileCalls, Identity, Image, Instance};
+use model::runtime::{
+    Event, EventSink, InstanceId, InstanceSpec, PodId, PodSandbox, RuntimeError, VolumeSpec,
+};
+use net::PodNet;
+use volume::{LimitExceeded, LimitedPlace, MountTable, PodVolumes, RootSpec};
+
+/// A pod that has been created.
+pub(crate) struct Pod {
+    pub(crate) id: PodId,
+    pub(crate) net: PodNet,
+    pub(crate) file_calls: FileCalls,
+    pub(crate) identity: Arc<Identity>,
+    directory: PathBuf,
+    sink: Arc<dyn EventSink>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Volumes named so far; made into [`PodVolumes`] by the first instance.
+    named: BTreeMap<String, VolumeSpec>,
+    volumes: Option<PodVolumes>,
+    instances: HashMap<InstanceId, Arc<Run>>,
+}
+
+/// One instance of a pod, from its making to its removal.
+pub(crate) struct Run {
+    pub(crate) spec: InstanceSpec,
+    pub(crate) image: Arc<Image>,
+    pub(crate) account: Arc<Account>,
+    pub(crate) files: MountTable,
+    /// Whether its scratch files are its own: an exec uses its container's.
+    pub(crate) owns_files: bool,
+    /// Set by its start.
+    pub(crate) instance: std::sync::OnceLock<Instance>,
+}
+
+// === impl Pod ===
+
+impl Pod {
+    pub(crate) fn new(sandbox: PodSandbox, net: PodNet, sink: Arc<dyn EventSink>) -> Self {
+        let state = State {
+            named: sandbox.volumes,
+            volumes: None,
+            instances: HashMap::new(),
+        };
+        let identity = Identity {
+            name: sandbox.name,
+            namespace: sandbox.namespace,
+            uid: sandbox.uid,
+            node: sandbox.node_name,
+            labels: sandbox.labels,
+            annotations: sandbox.annotations,
+        };
+        Self {
+            id: sandbox.id,
+            net,
+            file_calls: FileCalls::new(),
+            identity: Arc::new(identity),
+            directory: sandbox.directory,
+            sink,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// How people name it.
+    pub(crate) fn key(&self) -> String {
+        format!("pod {}/{}", self.identity.namespace, self.identity.name)
+    }
+
+    /// Names further volumes, before the first instance.
+    pub(crate) fn add_volumes(
+        &self,
+        more: BTreeMap<String, VolumeSpec>,
+    ) -> Result<(), RuntimeError> {
+        let mut state = self.state();
+        if state.volumes.is_some() {
+            return Err(RuntimeError::Refused(format!(
+                "{}: volumes are added before the first container",
+                self.key()
+            )));
+        }
+        state.named.extend(more);
+        Ok(())
+    }
+
+    /// The pod's volumes. No more can be named from now on.
+    pub(crate) fn volumes(&self) -> PodVolumes {
+        let mut state = self.state();
+        if let Some(volumes) = &state.volumes {
+            return volumes.clone();
+        }
+        let named = std::mem::take(&mut state.named);
+        let (sink, pod) = (Arc::clone(&self.sink), self.id);
+        let volumes = PodVolumes::new(self.directory.clone(), named)
+            .on_limit(move |exceeded| sink.event_now(limit_notice(pod, &exceeded)));
+        state.volumes = Some(volumes.clone());
+        volumes
+    }
+
+    /// The files of a new instance.
+    pub(crate) fn mount_table(&self, spec: &InstanceSpec) -> Result<MountTable, RuntimeError> {
+        let root = RootSpec {
+            container: format!("{}-{}", spec.container, spec.id.0),
+            image: spec.image.root.clone(),
+            read_only: spec.read_only_root,
+            size_limit: spec.limits.storage,
+        };
+        MountTable::new(&self.volumes(), root, &spec.mounts).map_err(|e| {
+            RuntimeError::Refused(format!("{}, container {}: {e}", self.key(), spec.container))
+        })
+    }
+
+    pub(crate) fn add(&self, run: Run) -> Result<(), RuntimeError> {
+        let id = run.spec.id;
+        match self.state().instances.insert(id, Arc::new(run)) {
+            None => Ok(()),
+            Some(_) => Err(RuntimeError::Refused(format!(
+                "{}: instance {} exists already",
+                self.key(),
+                id.0
+            ))),
+        }
+    }
+
+    pub(crate) fn run(&self, id: InstanceId) -> Result<Arc<Run>, RuntimeError> {
+        let state = self.state();
+        let run = state.instances.get(&id).cloned();
+        run.ok_or_else(|| RuntimeError::NotFound(format!("{}: no instance {}", self.key(), id.0)))
+    }
+
+    pub(crate) fn forget(&self, id: InstanceId) -> Option<Arc<Run>> {
+        self.state().instances.remove(&id)
+    }
+
+    /// Takes all instances out, to be ended.
+    pub(crate) fn take_all(&self) -> Vec<Arc<Run>> {
+        self.state().instances.drain().map(|(_, run)| run).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What kubelet tells when it evicts a pod for the same reason.
+fn limit_notice(pod: PodId, exceeded: &LimitExceeded) -> Event {
+    let place = match &exceeded.place {
+        LimitedPlace::Volume(name) => format!("emptyDir volume {name:?}: its sizeLimit"),
+        LimitedPlace::Container(name) => {
+            format!("container {name:?}: its limit of ephemeral-storage")
+        }
+    };
+    Event::Notice {
+        pod,
+        instance: None,
+        warning: true,
+        reason: "StorageLimitReached".to_owned(),
+        message: format!(
+            "{place} of {} bytes is used up: further writes fail with no space left",
+            exceeded.limit
+        ),
+    }
+}

@@ -1,0 +1,284 @@
+//! Doors: kernel sockets through which the outside reaches a pod's listener.
+//!
+//! A door is opened when a guest listens on (or binds, for UDP) a port that has one, and closes
+//! with that socket. The guest's own bind has succeeded by then; a door that fails is told as a
+//! notice. Which sockets deserve a door is decided here; who accepts is the listener.
+//!
+//! This is the door of a user without rights: a plain bind of the pod's own loopback address, or of
+//! the address that was asked for. A range that is steered into the process opens none.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use model::container::Protocol;
+use model::runtime::Door;
+use rustix::io::Errno;
+use rustix::net::SocketType;
+
+use crate::budget::Share;
+use crate::decide::World;
+use crate::error::NetError;
+use crate::kernel::{self, KernelSocket};
+use crate::limits::{MAX_PENDING_PER_DOOR, UNPRIVILEGED_OFFSET};
+use crate::pod::{OpenDoor, Pod};
+use crate::ports::Reach;
+use crate::switch::Notice;
+use crate::tcp::Family;
+
+/// A door that is open, held by the socket behind it.
+#[derive(Debug)]
+pub(crate) struct OpenedDoor {
+    pub(crate) socket: KernelSocket,
+    _share: Share,
+    _record: Option<Record>,
+}
+
+/// An entry in the pod's list of open doors; gone when dropped.
+#[derive(Debug)]
+struct Record {
+    pod: Weak<Pod>,
+    protocol: Protocol,
+    wanted: SocketAddr,
+}
+
+/// One kernel address to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wanted {
+    host: SocketAddr,
+    /// The pod's own IPv6 address: fine if it works, and nothing to tell if not.
+    optional: bool,
+}
+
+/// Opens what the pod's manifest wants for a socket at `reach` and `port`.
+pub(crate) fn open(pod: &Arc<Pod>, protocol: Protocol, reach: Reach, port: u16) -> Vec<OpenedDoor> {
+    if pod.doors.is_empty() {
+        return Vec::new();
+    }
+    let own = |family| pod.address(family);
+    let wanted = wanted(&pod.doors, protocol, (reach, port), own);
+    wanted
+        .into_iter()
+        .filter_map(|wanted| open_one(pod, protocol, port, wanted))
+        .collect()
+}
+
+/// The address under which a pod sees a peer that came through a door. Whoever comes from the
+/// node's loopback is the gateway to it: never the pod's own localhost, never another pod.
+pub(crate) fn shown(pod: &Pod, peer: SocketAddr) -> SocketAddr {
+    let address = peer.ip().to_canonical();
+    let inside = address.is_loopback() || pod.in_pod_range(address);
+    let gateway = pod.gateway(Family::of(address)).filter(|_| inside);
+    SocketAddr::new(gateway.unwrap_or(address), peer.port())
+}
+
+/// Decides which kernel addresses a socket deserves.
+fn wanted(
+    doors: &[Door],
+    protocol: Protocol,
+    (reach, port): (Reach, u16),
+    own: impl Fn(Family) -> Option<IpAddr>,
+) -> Vec<Wanted> {
+    let reachable = |family| own(family).filter(|address| reach.covers(*address));
+    let own = [Family::V4, Family::V6].map(reachable);
+    if own == [None, None] {
+        // On localhost only: Kubernetes reaches it from inside the pod and nowhere else.
+        return Vec::new();
+    }
+    let doors = doors
+        .iter()
+        .filter(|door| door.port == port && door.protocol == protocol);
+    let named = doors.clone().filter_map(|door| door.host);
+    let mut wanted: Vec<Wanted> = named
+        .map(|host| Wanted {
+            host: host.into(),
+            optional: false,
+        })
+        .collect();
+    // A door on every address leads here from the pod's own as well, and excludes one there.
+    let covered = |address: IpAddr| {
+        let every = SocketAddr::new(Family::of(address).unspecified(), port);
+        wanted.iter().any(|wanted| wanted.host == every)
+    };
+    let own = own.into_iter().flatten().filter(|own| !covered(*own));
+    let own: Vec<Wanted> = own
+        .map(|address| Wanted {
+            host: (address, port).into(),
+            optional: address.is_ipv6(),
+        })
+        .collect();
+    if doors.clone().any(|door| door.host.is_none()) {
+        wanted.extend(own);
+    }
+    wanted
+}
+
+fn open_one(pod: &Arc<Pod>, protocol: Protocol, port: u16, wanted: Wanted) -> Option<OpenedDoor> {
+    if wanted.optional && !pod.fabric.doors_v6.load(Ordering::Relaxed) {
+        return None;
+    }
+    let mut open = pod.open_doors.lock();
+    if open
+        .iter()
+        .any(|(host, door)| *host == wanted.host && door.protocol == protocol)
+    {
+        // The listener of the other family has it, or the manifest names it twice.
+        return None;
+    }
+    match bind(pod, protocol, wanted.host) {
+        Ok((socket, share, host)) => {
+            let moved = host.port() != wanted.host.port() && wanted.host.port() != 0;
+            open.push((
+                wanted.host,
+                OpenDoor {
+                    port,
+                    protocol,
+                    host,
+                    moved,
+                },
+            ));
+            drop(open);
+            if moved {
+                pod.tell(moved_notice(pod, wanted.host, host));
+            }
+            let record = Record {
+                pod: Arc::downgrade(pod),
+                protocol,
+                wanted: wanted.host,
+            };
+            Some(OpenedDoor {
+                socket,
+                _share: share,
+                _record: Some(record),
+            })
+        }
+        Err(error) => {
+            drop(open);
+            if wanted.optional {
+                pod.fabric.doors_v6.store(false, Ordering::Relaxed);
+                tracing::debug!(host = %wanted.host, ?error, "no door for a pod's IPv6 address");
+            } else {
+                pod.tell(failed_notice(pod, port, wanted.host, &error));
+            }
+            None
+        }
+    }
+}
+
+/// Why a door did not open.
+#[derive(Debug)]
+enum Failure {
+    /// The kernel refused the address.
+    Bind(Errno),
+    /// The pod has too many kernel sockets, or the reactor took none.
+    Limit(NetError),
+}
+
+/// Binds; where the port is not for this user, [`UNPRIVILEGED_OFFSET`] higher.
+fn bind(
+    pod: &Pod,
+    protocol: Protocol,
+    host: SocketAddr,
+) -> Result<(KernelSocket, Share, SocketAddr), Failure> {
+    let share = pod.kernel_slot().map_err(Failure::Limit)?;
+    let kind = match protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    let open = |host| kernel::open_bound(host, kind, MAX_PENDING_PER_DOOR);
+    let socket = match (open(host), host.port().checked_add(UNPRIVILEGED_OFFSET)) {
+        (Err(Errno::ACCESS), Some(higher)) => open(SocketAddr::new(host.ip(), higher)),
+        (first, _) => first,
+    };
+    let socket = socket.map_err(Failure::Bind)?;
+    let bound = kernel::local_address(&socket).map_err(Failure::Bind)?;
+    let watched = KernelSocket::watch(socket, &pod.fabric.kernel);
+    Ok((
+        watched.map_err(|error| Failure::Limit(error.into()))?,
+        share,
+        bound,
+    ))
+}
+
+fn moved_notice(pod: &Pod, wanted: SocketAddr, host: SocketAddr) -> Notice {
+    let message = format!(
+        "port {} of pod {} opens at {host}: this user may not open {wanted}; run as root, or \
+         lower net.ipv4.ip_unprivileged_port_start to {}",
+        wanted.port(),
+        pod.hostname,
+        wanted.port(),
+    );
+    Notice {
+        pod: pod.id,
+        reason: "DoorMoved",
+        message,
+        warning: false,
+    }
+}
+
+fn failed_notice(pod: &Pod, port: u16, wanted: SocketAddr, failure: &Failure) -> Notice {
+    let (reason, why) = match failure {
+        Failure::Bind(Errno::ADDRINUSE) => (
+            "HostPortConflict",
+            "another program listens there, or on that port of every address: end it, or choose \
+             another hostPort or --publish port"
+                .to_owned(),
+        ),
+        Failure::Bind(Errno::ADDRNOTAVAIL) => (
+            "DoorFailed",
+            "the node has no such address: choose one of the node's for hostIP".to_owned(),
+        ),
+        Failure::Bind(Errno::ACCESS | Errno::PERM) => (
+            "DoorFailed",
+            "this user may not open that port: run as root, or choose a higher one".to_owned(),
+        ),
+        Failure::Bind(errno) => ("DoorFailed", format!("the kernel says: {errno}")),
+        Failure::Limit(error) => ("DoorFailed", format!("{error}: close others first")),
+    };
+    let message = format!(
+        "port {port} of pod {} cannot be reached at {wanted}: {why}; inside the pod and from other \
+         pods it works",
+        pod.hostname
+    );
+    Notice {
+        pod: pod.id,
+        reason,
+        message,
+        warning: true,
+    }
+}
+
+// === impl OpenedDoor ===
+
+impl OpenedDoor {
+    /// A listener of a pod on the host's network, which is no door but is waited for like one.
+    pub(crate) fn without_record(socket: KernelSocket, share: Share) -> Self {
+        Self {
+            socket,
+            _share: share,
+            _record: None,
+        }
+    }
+}
+
+// === impl Record ===
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let Some(pod) = self.pod.upgrade() {
+            let mut open = pod.open_doors.lock();
+            open.retain(|(host, door)| *host != self.wanted || door.protocol != self.protocol);
+        }
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    fn tell(&self, notice: Notice) {
+        self.fabric.observer.notice(notice);
+    }
+}
+
+#[cfg(test)]
+mod tests;

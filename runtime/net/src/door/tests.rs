@@ -1,0 +1,298 @@
+//! Doors with real kernel sockets on 127.0.0.0/8.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+
+use model::runtime::PodNetwork;
+
+use super::*;
+use crate::PodNet;
+use crate::testing::{Bench, RANGE, at, listen, udp};
+
+fn door(port: u16, protocol: Protocol, host: Option<SocketAddr>) -> Door {
+    Door {
+        port,
+        protocol,
+        host: host.map(|host| (host.ip(), host.port())),
+    }
+}
+
+fn pod_with_doors(bench: &Bench, doors: Vec<Door>) -> PodNet {
+    bench.pod_with(
+        1,
+        PodNetwork {
+            doors,
+            ..PodNetwork::default()
+        },
+    )
+}
+
+/// An address that nobody else has: it lies in the bench's own block, above its pods.
+fn spare(bench: &Bench) -> SocketAddr {
+    let IpAddr::V4(address) = bench.pod(9).addresses()[0] else {
+        panic!("IPv4 comes first");
+    };
+    let [a, b, c, _] = address.octets();
+    SocketAddr::from(([a, b, c, 250], 18_080))
+}
+
+#[test]
+fn which_sockets_deserve_which_doors() {
+    let v4 = IpAddr::from([127, 160, 0, 2]);
+    let v6: IpAddr = "fd00::2".parse().unwrap();
+    let own = |family| Some(if family == Family::V4 { v4 } else { v6 });
+    let published = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let doors = [
+        door(80, Protocol::Tcp, None),
+        door(80, Protocol::Tcp, Some(published)),
+        door(53, Protocol::Udp, None),
+        door(90, Protocol::Tcp, None),
+        door(
+            90,
+            Protocol::Tcp,
+            Some(SocketAddr::from(([0, 0, 0, 0], 90))),
+        ),
+    ];
+    let (four, six) = (SocketAddr::new(v4, 80), SocketAddr::new(v6, 80));
+    let every = SocketAddr::from(([0, 0, 0, 0], 90));
+    let cases: [(&str, Protocol, u16, &[SocketAddr]); 9] = [
+        ("0.0.0.0", Protocol::Tcp, 80, &[published, four]),
+        ("127.160.0.2", Protocol::Tcp, 80, &[published, four]),
+        ("::", Protocol::Tcp, 80, &[published, six]),
+        ("127.0.0.1", Protocol::Tcp, 80, &[]),
+        ("::1", Protocol::Tcp, 80, &[]),
+        ("0.0.0.0", Protocol::Tcp, 90, &[every]),
+        ("0.0.0.0", Protocol::Tcp, 81, &[]),
+        ("0.0.0.0", Protocol::Udp, 80, &[]),
+        ("0.0.0.0", Protocol::Udp, 53, &[SocketAddr::new(v4, 53)]),
+    ];
+    for (address, protocol, port, expected) in cases {
+        let reach = Reach::of(address.parse().unwrap());
+        let wanted = wanted(&doors, protocol, (reach, port), own);
+        let hosts: Vec<_> = wanted.iter().map(|wanted| wanted.host).collect();
+        assert_eq!(hosts, expected, "{protocol:?} {address}:{port}");
+        assert!(
+            wanted
+                .iter()
+                .all(|wanted| wanted.optional == (wanted.host == six))
+        );
+    }
+}
+
+#[test]
+fn a_door_leads_to_the_listener_and_closes_with_it() {
+    let bench = Bench::new();
+    let published = spare(&bench);
+    let doors = [None, Some(published)]
+        .map(|host| door(8080, Protocol::Tcp, host))
+        .to_vec();
+    let pod = pod_with_doors(&bench, doors);
+    let own = at("A", 8080, [&pod, &pod]);
+    assert!(TcpStream::connect(own).is_err(), "nobody listens yet");
+
+    let listener = listen(&pod, at("0.0.0.0", 8080, [&pod, &pod]));
+    let open: Vec<_> = pod
+        .doors()
+        .iter()
+        .map(|door| (door.port, door.host, door.moved))
+        .collect();
+    let mut expected = vec![(8080, own, false), (8080, published, false)];
+    expected.sort_by_key(|(_, host, _)| *host);
+    assert_eq!(open, expected);
+    for host in [own, published] {
+        let mut client = TcpStream::connect(host).unwrap();
+        let server = bench.accept(&listener);
+        let stream = server.stream().unwrap();
+        assert_eq!(server.local_address(), Ok(own));
+        let peer = server.remote_address().unwrap();
+        assert_eq!(peer.port(), client.local_addr().unwrap().port());
+        let IpAddr::V4(pod_ip) = own.ip() else {
+            unreachable!()
+        };
+        assert_eq!(
+            peer.ip(),
+            RANGE.gateway(pod_ip),
+            "the node is the gateway, not localhost"
+        );
+        client.write_all(b"question").unwrap();
+        assert_eq!(bench.read(stream, 8), b"question");
+        stream.write_permitted(b"answer").unwrap();
+        drop(server);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "answer");
+    }
+    let counters = pod.counters();
+    assert_eq!((counters.received, counters.sent), (16, 12));
+    drop(listener);
+    assert!(TcpStream::connect(own).is_err());
+    assert_eq!(pod.doors(), []);
+}
+
+#[test]
+fn localhost_and_undeclared_ports_have_no_door() {
+    let bench = Bench::new();
+    let pod = pod_with_doors(&bench, vec![door(8080, Protocol::Tcp, None)]);
+    let at = |address, port| at(address, port, [&pod, &pod]);
+    let _local = listen(&pod, at("127.0.0.1", 8080));
+    let _other = listen(&pod, at("0.0.0.0", 8081));
+    for port in [8080, 8081] {
+        assert!(TcpStream::connect(at("A", port)).is_err(), "{port}");
+    }
+    assert_eq!(pod.doors(), []);
+}
+
+#[test]
+fn a_conflict_is_a_notice_and_the_guest_listens_all_the_same() {
+    let mut bench = Bench::new();
+    let host = spare(&bench);
+    let _taken = TcpListener::bind(host).unwrap();
+    let no_such = SocketAddr::from(([192, 0, 2, 99], 8080));
+    let doors = [host, no_such]
+        .map(|host| door(8080, Protocol::Tcp, Some(host)))
+        .to_vec();
+    let pod = pod_with_doors(&bench, doors);
+    let listener = listen(&pod, at("0.0.0.0", 8080, [&pod, &pod]));
+    for (reason, address) in [("HostPortConflict", host), ("DoorFailed", no_such)] {
+        let notice = bench.notice();
+        assert_eq!((notice.reason, notice.warning), (reason, true));
+        for part in ["port 8080", "pod1", &address.to_string()] {
+            assert!(
+                notice.message.contains(part),
+                "{part} in {:?}",
+                notice.message
+            );
+        }
+    }
+    assert_eq!(pod.doors(), []);
+    bench
+        .connect(&pod, at("127.0.0.1", 8080, [&pod, &pod]))
+        .unwrap();
+    bench.accept(&listener);
+}
+
+/// Either the user may open port 80, and it opens, or it opens at 20080 and a notice says so.
+#[test]
+fn a_low_port_moves_where_it_must() {
+    let mut bench = Bench::new();
+    let pod = pod_with_doors(&bench, vec![door(80, Protocol::Tcp, None)]);
+    let own = at("A", 80, [&pod, &pod]);
+    let allowed = TcpListener::bind(own).is_ok();
+    let _listener = listen(&pod, at("0.0.0.0", 80, [&pod, &pod]));
+    let open = pod.doors()[0];
+    assert_eq!((open.port, open.moved), (80, !allowed));
+    assert_eq!(open.host.port(), if allowed { 80 } else { 20_080 });
+    TcpStream::connect(open.host).unwrap();
+    if !allowed {
+        let notice = bench.notice();
+        assert_eq!((notice.reason, notice.warning), ("DoorMoved", false));
+        assert!(
+            notice.message.contains(&open.host.to_string()),
+            "{}",
+            notice.message
+        );
+    }
+}
+
+#[test]
+fn a_published_port_serves_either_family_once() {
+    let bench = Bench::new();
+    let published = spare(&bench);
+    let pod = pod_with_doors(&bench, vec![door(8080, Protocol::Tcp, Some(published))]);
+    let six = listen(&pod, at("::", 8080, [&pod, &pod]));
+    let _four = listen(&pod, at("0.0.0.0", 8080, [&pod, &pod]));
+    assert_eq!(pod.doors().len(), 1);
+    let _client = TcpStream::connect(published).unwrap();
+    let peer = bench.accept(&six).remote_address().unwrap();
+    assert_eq!(Family::of(peer.ip()), Family::V6);
+    assert_eq!(
+        Family::of(peer.ip().to_canonical()),
+        Family::V4,
+        "a mapped address: {peer}"
+    );
+}
+
+#[test]
+fn datagrams_pass_a_door_both_ways() {
+    let bench = Bench::new();
+    let published = spare(&bench);
+    let doors = [None, Some(published)]
+        .map(|host| door(5353, Protocol::Udp, host))
+        .to_vec();
+    let pod = pod_with_doors(&bench, doors);
+    let at = |address, port| at(address, port, [&pod, &pod]);
+    let server = udp(&pod, at("0.0.0.0", 5353));
+    let outside = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for host in [at("A", 5353), published] {
+        outside.send_to(b"question", host).unwrap();
+        let (question, from) = bench.receive(&server);
+        assert_eq!(question, b"question");
+        assert_eq!(from.port(), outside.local_addr().unwrap().port());
+        assert!(
+            !from
+                .ip()
+                .to_canonical()
+                .eq(&IpAddr::V4(Ipv4Addr::LOCALHOST))
+        );
+        server.try_send(b"answer", Some(from)).unwrap();
+        let mut buffer = [0; 32];
+        let (length, answered_by) = outside.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..length], answered_by), (&b"answer"[..], host));
+    }
+    // Only who came through the door is answered: its real address leads nowhere.
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    server
+        .try_send(b"x", Some(stranger.local_addr().unwrap()))
+        .unwrap();
+    let gateway = SocketAddr::new(
+        RANGE
+            .gateway(match at("A", 0).ip() {
+                IpAddr::V4(v4) => v4,
+                IpAddr::V6(_) => unreachable!(),
+            })
+            .into(),
+        stranger.local_addr().unwrap().port(),
+    );
+    server.try_send(b"x", Some(gateway)).unwrap();
+    assert!(
+        stranger.recv_from(&mut [0; 8]).is_err(),
+        "nothing reaches who never called"
+    );
+    assert_eq!(pod.doors().len(), 2);
+    drop(server);
+    assert_eq!(pod.doors(), []);
+}
+
+/// More than the kernel takes at once goes out in the background, in order, after the guest too.
+#[test]
+fn permitted_writes_arrive_whole() {
+    let bench = Bench::new();
+    let pod = pod_with_doors(&bench, vec![door(8080, Protocol::Tcp, None)]);
+    let listener = listen(&pod, at("0.0.0.0", 8080, [&pod, &pod]));
+    let client = TcpStream::connect(at("A", 8080, [&pod, &pod])).unwrap();
+    let server = bench.accept(&listener);
+    let reader = std::thread::spawn(move || {
+        let (mut client, mut all) = (client, Vec::new());
+        client.read_to_end(&mut all).unwrap();
+        all
+    });
+    let stream = server.stream().unwrap();
+    let mut sent = Vec::new();
+    while sent.len() < 16 << 20 {
+        bench.wait(|cx| stream.poll_write_ready(cx));
+        let permitted = stream.writable().unwrap();
+        let bytes: Vec<u8> = (0..permitted)
+            .map(|n| u8::try_from((sent.len() + n) % 251).unwrap())
+            .collect();
+        stream.write_permitted(&bytes).unwrap();
+        sent.extend(bytes);
+    }
+    server.shutdown(std::net::Shutdown::Write).unwrap();
+    drop(server);
+    assert!(
+        reader.join().unwrap() == sent,
+        "what arrives is what was written"
+    );
+    assert_eq!(pod.pod.buffers.left(1), 1, "the backlog is paid back");
+}

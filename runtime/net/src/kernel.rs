@@ -1,0 +1,360 @@
+//! Kernel sockets: made, set up, and waited for.
+//!
+//! A [`KernelSocket`] is a non-blocking descriptor that the reactor watches. System calls are
+//! tried at once and only then waited for, so a fresh socket is usable before the reactor has
+//! seen it. Where a socket may lead is decided by the callers.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
+
+use crate::error::NetError;
+use crate::lock::Lock;
+use crate::options::Options;
+use crate::tcp::Family;
+use crate::waiters::Waiters;
+
+/// A non-blocking socket under the eye of the reactor. Any number of tasks may wait for it.
+#[derive(Debug)]
+pub(crate) struct KernelSocket {
+    socket: AsyncFd<OwnedFd>,
+    waiting: Arc<Waiting>,
+    /// What the reactor, which remembers one task per direction, wakes.
+    read_waker: Waker,
+    write_waker: Waker,
+}
+
+/// Who waits for a socket.
+#[derive(Debug, Default)]
+struct Waiting {
+    readers: Lock<Waiters>,
+    writers: Lock<Waiters>,
+}
+
+/// Wakes the readers.
+struct WakeReaders(Arc<Waiting>);
+
+/// Wakes everybody: the reactor tells errors of UDP sockets only as being writable.
+struct WakeAll(Arc<Waiting>);
+
+/// Never wait, and no signal when the peer is gone.
+const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// Makes a socket. IPv6 ones are v6-only; the address may be bound again at once after use.
+pub(crate) fn open(family: Family, kind: SocketType) -> Result<OwnedFd, Errno> {
+    let domain = match family {
+        Family::V4 => AddressFamily::INET,
+        Family::V6 => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(domain, kind, flags, None)?;
+    if family == Family::V6 {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if kind == SocketType::STREAM {
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    Ok(socket)
+}
+
+/// Makes a socket that is bound to `address`, and listens there if it is a TCP one.
+pub(crate) fn open_bound(
+    address: SocketAddr,
+    kind: SocketType,
+    backlog: i32,
+) -> Result<OwnedFd, Errno> {
+    let socket = open(Family::of(address.ip()), kind)?;
+    rustix::net::bind(&socket, &address)?;
+    if kind == SocketType::STREAM {
+        rustix::net::listen(&socket, backlog)?;
+    }
+    Ok(socket)
+}
+
+/// Gives a kernel socket the options that differ from `before`. What the kernel refuses is left as
+/// it is: options are wishes.
+pub(crate) fn apply(before: &Options, now: &Options, family: Family, socket: BorrowedFd<'_>) {
+    if before == now {
+        return;
+    }
+    let changed = |changed: bool, set: &dyn Fn() -> Result<(), Errno>| {
+        if changed && let Err(error) = set() {
+            tracing::debug!(%error, "the kernel refuses a socket option");
+        }
+    };
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    changed(before.hop_limit != now.hop_limit, &|| match family {
+        Family::V4 => sockopt::set_ip_ttl(socket, now.hop_limit.into()),
+        Family::V6 => sockopt::set_ipv6_unicast_hops(socket, Some(now.hop_limit)),
+    });
+    changed(before.receive_buffer != now.receive_buffer, &|| {
+        sockopt::set_socket_recv_buffer_size(socket, size(now.receive_buffer))
+    });
+    changed(before.send_buffer != now.send_buffer, &|| {
+        sockopt::set_socket_send_buffer_size(socket, size(now.send_buffer))
+    });
+    changed(before.keep_alive != now.keep_alive, &|| {
+        sockopt::set_socket_keepalive(socket, now.keep_alive)
+    });
+    changed(before.keep_idle != now.keep_idle, &|| {
+        sockopt::set_tcp_keepidle(socket, Duration::from_nanos(now.keep_idle))
+    });
+    changed(before.keep_interval != now.keep_interval, &|| {
+        sockopt::set_tcp_keepintvl(socket, Duration::from_nanos(now.keep_interval))
+    });
+    changed(before.keep_count != now.keep_count, &|| {
+        sockopt::set_tcp_keepcnt(socket, now.keep_count)
+    });
+}
+
+/// The address that the node itself would use toward `destination`; no packet is sent.
+pub(crate) fn source_toward(destination: IpAddr) -> Option<IpAddr> {
+    let socket = open(Family::of(destination), SocketType::DGRAM).ok()?;
+    rustix::net::connect(&socket, &SocketAddr::new(destination, 9)).ok()?;
+    local_address(&socket).ok().map(|address| address.ip())
+}
+
+/// Where a kernel socket is bound.
+pub(crate) fn local_address(socket: impl AsFd) -> Result<SocketAddr, Errno> {
+    SocketAddr::try_from(rustix::net::getsockname(socket)?)
+}
+
+// === impl KernelSocket ===
+
+impl KernelSocket {
+    /// Puts a non-blocking descriptor under the eye of `reactor`.
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, and asks for what an OwnedFd is: one open descriptor"
+    )]
+    pub(crate) fn watch(socket: OwnedFd, reactor: &Handle) -> io::Result<Self> {
+        let inside = reactor.enter();
+        let socket = AsyncFd::new(socket)?;
+        drop(inside);
+        let waiting = Arc::new(Waiting::default());
+        Ok(Self {
+            socket,
+            read_waker: Arc::new(WakeReaders(Arc::clone(&waiting))).into(),
+            write_waker: Arc::new(WakeAll(Arc::clone(&waiting))).into(),
+            waiting,
+        })
+    }
+
+    pub(crate) fn receive(&self, into: &mut [u8], peek: bool) -> Result<usize, NetError> {
+        let flags = RecvFlags::DONTWAIT
+            | if peek {
+                RecvFlags::PEEK
+            } else {
+                RecvFlags::empty()
+            };
+        self.attempt(Interest::READABLE, |fd| {
+            Ok(rustix::net::recv(fd, &mut *into, flags)?.1)
+        })
+    }
+
+    pub(crate) fn receive_from(&self, into: &mut [u8]) -> Result<(usize, SocketAddr), NetError> {
+        self.attempt(Interest::READABLE, |fd| {
+            let (_, count, from) = rustix::net::recvfrom(fd, &mut *into, RecvFlags::DONTWAIT)?;
+            Ok((
+                count,
+                from.ok_or(Errno::AFNOSUPPORT)
+                    .and_then(SocketAddr::try_from)?,
+            ))
+        })
+    }
+
+    pub(crate) fn send(&self, bytes: &[u8]) -> Result<usize, NetError> {
+        self.attempt(Interest::WRITABLE, |fd| rustix::net::send(fd, bytes, SEND))
+    }
+
+    pub(crate) fn send_to(&self, bytes: &[u8], to: SocketAddr) -> Result<usize, NetError> {
+        self.attempt(Interest::WRITABLE, |fd| {
+            rustix::net::sendto(fd, bytes, SEND, &to)
+        })
+    }
+
+    pub(crate) fn accept(&self) -> Result<(OwnedFd, SocketAddr), NetError> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        self.attempt(Interest::READABLE, |fd| {
+            loop {
+                match rustix::net::acceptfrom_with(fd, flags) {
+                    Ok((socket, Some(peer))) => return Ok((socket, SocketAddr::try_from(peer)?)),
+                    Ok((_, None)) => {}
+                    // The client is gone already; Linux passes its errors on: accept(2).
+                    Err(Errno::CONNABORTED | Errno::CONNRESET | Errno::PROTO | Errno::NETDOWN) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+        })
+    }
+
+    /// Whether a connect under way has ended: `None` while it has not.
+    pub(crate) fn connected(&self) -> Option<Result<SocketAddr, NetError>> {
+        match rustix::net::getpeername(&self.socket) {
+            Ok(Some(peer)) => Some(SocketAddr::try_from(peer).map_err(NetError::from)),
+            Ok(None) | Err(Errno::NOTCONN) => match sockopt::socket_error(&self.socket) {
+                Ok(Ok(())) if self.has(PollFlags::HUP) => Some(Err(NetError::ConnectionAborted)),
+                Ok(Ok(())) => None,
+                Ok(Err(errno)) | Err(errno) => Some(Err(errno.into())),
+            },
+            Err(errno) => Some(Err(errno.into())),
+        }
+    }
+
+    /// Ready when a receive or an accept would answer.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waiting.readers.lock().add(cx.waker());
+        let mut reactor = Context::from_waker(&self.read_waker);
+        while let Poll::Ready(event) = self.socket.poll_read_ready(&mut reactor) {
+            match event {
+                Ok(mut guard) if !self.has(PollFlags::IN) => guard.clear_ready(),
+                // An error is the reactor's end: a try tells what the socket says.
+                _ => return Poll::Ready(()),
+            }
+        }
+        self.settle(PollFlags::IN)
+    }
+
+    /// As [`KernelSocket::poll_readable`] for UDP, where an answer may also be ECONNREFUSED.
+    pub(crate) fn poll_receivable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_readable(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut reactor = Context::from_waker(&self.write_waker);
+        while let Poll::Ready(event) = self.socket.poll_write_ready(&mut reactor) {
+            match event {
+                // It nearly always is writable: only what comes next is of interest.
+                Ok(mut guard) => guard.clear_ready(),
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        self.settle(PollFlags::IN)
+    }
+
+    /// Ready when a send would answer, or a connect has ended.
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waiting.writers.lock().add(cx.waker());
+        let mut reactor = Context::from_waker(&self.write_waker);
+        while let Poll::Ready(event) = self.socket.poll_write_ready(&mut reactor) {
+            match event {
+                Ok(mut guard) if !self.has(PollFlags::OUT) => guard.clear_ready(),
+                _ => return Poll::Ready(()),
+            }
+        }
+        self.settle(PollFlags::OUT)
+    }
+
+    /// Asks the kernel once more after the waker is registered: the reactor may have been told
+    /// already, or not yet.
+    fn settle(&self, wanted: PollFlags) -> Poll<()> {
+        if self.has(wanted) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Whether the kernel says so now; errors and hang-ups count as everything.
+    pub(crate) fn has(&self, wanted: PollFlags) -> bool {
+        let always = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+        let mut fds = [PollFd::new(&self.socket, wanted)];
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        match rustix::event::poll(&mut fds, Some(&now)) {
+            Ok(0) => false,
+            Ok(_) if wanted == PollFlags::HUP => fds.iter().any(|fd| fd.revents().contains(wanted)),
+            Ok(_) => fds
+                .iter()
+                .any(|fd| fd.revents().intersects(wanted | always)),
+            Err(_) => true,
+        }
+    }
+
+    /// Calls, and where the socket is not ready tells the reactor so, that the next wait is for a
+    /// new event.
+    fn attempt<T>(
+        &self,
+        interest: Interest,
+        mut call: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
+    ) -> Result<T, NetError> {
+        loop {
+            match call(self.socket.as_fd()) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                other => return other.map_err(NetError::from),
+            }
+        }
+        let again = self
+            .socket
+            .try_io(interest, |fd| call(fd.as_fd()).map_err(io::Error::from));
+        again.map_err(NetError::from)
+    }
+}
+
+impl AsFd for KernelSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+// === impl WakeReaders, WakeAll ===
+
+impl Wake for WakeReaders {
+    fn wake(self: Arc<Self>) {
+        let readers = self.0.readers.lock().take();
+        readers.wake();
+    }
+}
+
+impl Wake for WakeAll {
+    fn wake(self: Arc<Self>) {
+        let writers = self.0.writers.lock().take();
+        let readers = self.0.readers.lock().take();
+        writers.wake();
+        readers.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is set, and what is set back, reaches the kernel.
+    #[test]
+    fn options_reach_the_kernel() {
+        let socket = open(Family::V4, SocketType::STREAM).unwrap();
+        let changed = Options {
+            keep_alive: true,
+            keep_idle: 60_000_000_000,
+            keep_interval: 7_000_000_000,
+            keep_count: 3,
+            hop_limit: 5,
+            ..Options::DEFAULT
+        };
+        let read = || {
+            (
+                sockopt::socket_keepalive(&socket).unwrap(),
+                sockopt::tcp_keepidle(&socket).unwrap().as_secs(),
+                sockopt::tcp_keepintvl(&socket).unwrap().as_secs(),
+                sockopt::tcp_keepcnt(&socket).unwrap(),
+                sockopt::ip_ttl(&socket).unwrap(),
+            )
+        };
+        apply(&Options::DEFAULT, &changed, Family::V4, socket.as_fd());
+        assert_eq!(read(), (true, 60, 7, 3, 5));
+        apply(&changed, &Options::DEFAULT, Family::V4, socket.as_fd());
+        assert_eq!(read(), (false, 7200, 75, 9, 64));
+    }
+}

@@ -1,0 +1,349 @@
+//! Listening sockets: a queue in memory, and doors beside it.
+//!
+//! ```text
+//!   connect in memory ── offer ──> queue ──┐
+//!                                          ├── try_accept ── TcpSocket
+//!   outside ── kernel backlog ── doors ────┘
+//! ```
+//!
+//! Doors are kernel listeners that are asked when the guest accepts; no task stands between, and
+//! what the guest does not accept waits in the kernel's backlog. A listener on the host's network
+//! is one such door and an empty queue. A steered range would [`TcpListener::offer`] here too.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use model::container::Protocol;
+use rustix::event::PollFlags;
+use rustix::net::sockopt;
+
+use super::{Bound, Family, TcpSocket};
+use crate::budget::Share;
+use crate::door::{self, OpenedDoor};
+use crate::error::NetError;
+use crate::kernel::{self, KernelSocket};
+use crate::lock::Lock;
+use crate::options::Options;
+use crate::pod::PodNet;
+use crate::ports::PortClaim;
+use crate::stream::kernel::KernelEnd;
+use crate::stream::memory::MemoryEnd;
+use crate::stream::pool::Funds;
+use crate::stream::{Addresses, Link, TcpStream};
+use crate::switch::Listening;
+use crate::waiters::Waiters;
+
+/// A listening socket: accepts, and nothing else. Clones are the same listener; it ends with the
+/// [`TcpSocket`] it came from.
+#[derive(Clone)]
+pub struct TcpListener(Arc<Shared>);
+
+struct Shared {
+    net: PodNet,
+    family: Family,
+    address: SocketAddr,
+    queue: Lock<Queue>,
+    doors: Lock<Vec<OpenedDoor>>,
+}
+
+struct Queue {
+    waiting: VecDeque<TcpStream>,
+    backlog: usize,
+    options: Options,
+    closed: bool,
+    waiters: Waiters,
+}
+
+/// A listener with its port: closes both when dropped.
+pub(crate) struct ListenGuard {
+    listener: TcpListener,
+    _claim: Option<PortClaim>,
+    _slot: Share,
+}
+
+// === impl TcpListener ===
+
+impl TcpListener {
+    /// Takes a waiting connection, from memory or through a door. It has the listener's options.
+    ///
+    /// # Errors
+    /// [`NetError::WouldBlock`] while none waits; [`NetError::NewSocketLimit`], the connection
+    /// then waits on; [`NetError::InvalidState`] once the listener is closed.
+    pub fn try_accept(&self) -> Result<TcpSocket, NetError> {
+        let mut queue = self.0.queue.lock();
+        if queue.closed {
+            return Err(NetError::InvalidState);
+        }
+        let (waiting, options) = (queue.waiting.pop_front(), queue.options);
+        drop(queue);
+        let stream = match waiting {
+            Some(stream) => stream,
+            None => self.accept_outside(&options)?,
+        };
+        Ok(TcpSocket::accepted(
+            self.0.net.clone(),
+            self.0.family,
+            options,
+            stream,
+        ))
+    }
+
+    /// Ready when a connection waits or the listener is closed.
+    pub fn poll_acceptable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut queue = self.0.queue.lock();
+        if queue.closed || !queue.waiting.is_empty() {
+            return Poll::Ready(());
+        }
+        queue.waiters.add(cx.waker());
+        drop(queue);
+        let doors = self.0.doors.lock();
+        // Every door must know the waker, so none is skipped.
+        let ready = doors
+            .iter()
+            .filter(|door| door.socket.poll_readable(cx).is_ready())
+            .count();
+        if ready > 0 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Where it listens.
+    pub fn local_address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// Hands a connection in memory over and returns the connecting end. `addresses` are the
+    /// listener's view. Refused where the backlog is full, as Linux does with
+    /// `tcp_abort_on_overflow`: a guest should learn it at once.
+    pub(crate) fn offer(
+        &self,
+        connecting: Funds,
+        addresses: Addresses,
+    ) -> Result<MemoryEnd, NetError> {
+        let pod = &self.0.net.pod;
+        let slot = pod.slot().map_err(|_| NetError::ConnectionRefused)?;
+        let mut queue = self.0.queue.lock();
+        if queue.closed || queue.waiting.len() >= queue.backlog {
+            return Err(NetError::ConnectionRefused);
+        }
+        let (connected, accepted) = MemoryEnd::pair(connecting, pod.funds());
+        let (link, meter) = (Link::Memory(accepted), self.0.net.meter.clone());
+        queue
+            .waiting
+            .push_back(TcpStream::new(link, addresses, meter, Some(slot), None));
+        let waiters = queue.waiters.take();
+        drop(queue);
+        waiters.wake();
+        Ok(connected)
+    }
+
+    /// Stops listening: waiting connections are reset, doors close.
+    pub(crate) fn close(&self) {
+        let mut queue = self.0.queue.lock();
+        let was_closed = std::mem::replace(&mut queue.closed, true);
+        let (waiting, waiters) = (std::mem::take(&mut queue.waiting), queue.waiters.take());
+        drop(queue);
+        let doors = std::mem::take(&mut *self.0.doors.lock());
+        drop(doors);
+        for stream in waiting {
+            stream.abort();
+        }
+        waiters.wake();
+        if !was_closed {
+            self.0.tell(false);
+        }
+    }
+
+    /// Takes the doors that were opened for it, unless the pod was removed meanwhile.
+    fn take_doors(&self, doors: Vec<OpenedDoor>) {
+        let queue = self.0.queue.lock();
+        if !queue.closed {
+            *self.0.doors.lock() = doors;
+        }
+    }
+
+    pub(crate) fn set_backlog(&self, backlog: u32) {
+        self.0.queue.lock().backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
+        if self.0.net.is_host_network() {
+            for door in self.0.doors.lock().iter() {
+                // A second listen(2) only changes the length of the queue.
+                let _ =
+                    rustix::net::listen(&door.socket, i32::try_from(backlog).unwrap_or(i32::MAX));
+            }
+        }
+    }
+
+    pub(crate) fn set_options(&self, options: Options) {
+        self.0.queue.lock().options = options;
+    }
+
+    fn accept_outside(&self, options: &Options) -> Result<TcpStream, NetError> {
+        let doors = self.0.doors.lock();
+        if doors.is_empty() {
+            return Err(NetError::WouldBlock);
+        }
+        let pod = &self.0.net.pod;
+        let shares = pod.slot().and_then(|slot| Ok((slot, pod.kernel_slot()?)));
+        let (slot, share) = match shares {
+            Err(_) if !doors.iter().any(|door| door.socket.has(PollFlags::IN)) => {
+                return Err(NetError::WouldBlock);
+            }
+            other => other?,
+        };
+        let mut accepted = doors.iter().map(|door| door.socket.accept());
+        let first = accepted.find(|result| !matches!(result, Err(NetError::WouldBlock)));
+        let (socket, peer) = first.unwrap_or(Err(NetError::WouldBlock))?;
+        drop(doors);
+        self.welcome(socket, peer, (slot, share), options)
+    }
+
+    /// Makes a stream of a connection that came through a door.
+    fn welcome(
+        &self,
+        socket: OwnedFd,
+        peer: SocketAddr,
+        (slot, share): (Share, Share),
+        options: &Options,
+    ) -> Result<TcpStream, NetError> {
+        let Shared {
+            net,
+            family,
+            address,
+            ..
+        } = &*self.0;
+        // As for connections that go out: guests cannot ask for it.
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        let addresses = if net.is_host_network() {
+            Addresses {
+                local: kernel::local_address(&socket)?,
+                remote: peer,
+            }
+        } else {
+            let local = match address.ip().is_unspecified() {
+                true => net.pod.address(*family).unwrap_or(address.ip()),
+                false => address.ip(),
+            };
+            let remote = family.show(door::shown(&net.pod, peer));
+            Addresses {
+                local: (local, address.port()).into(),
+                remote,
+            }
+        };
+        kernel::apply(
+            &Options::DEFAULT,
+            options,
+            Family::of(peer.ip()),
+            socket.as_fd(),
+        );
+        let reactor = net.pod.fabric.kernel.clone();
+        let socket = KernelSocket::watch(socket, &reactor)?;
+        let end = KernelEnd::new(socket, reactor, net.pod.buffers.clone(), share);
+        Ok(TcpStream::new(
+            Link::Kernel(end),
+            addresses,
+            net.meter.clone(),
+            Some(slot),
+            None,
+        ))
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TcpListener({}, {:?})", self.0.address, self.0.net)
+    }
+}
+
+// === impl ListenGuard ===
+
+impl ListenGuard {
+    /// Makes a bound socket listen and opens its doors.
+    pub(crate) fn listen(
+        net: &PodNet,
+        slot: Share,
+        bound: Bound,
+        (family, options, backlog): (Family, Options, u32),
+    ) -> Result<Self, NetError> {
+        let pod = &net.pod;
+        let (address, claim, doors) = match bound {
+            Bound::Port(claim) => (claim.address(), Some(claim), Vec::new()),
+            Bound::Kernel(socket, share) => {
+                rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+                let address = kernel::local_address(&socket)?;
+                let socket = KernelSocket::watch(socket, &pod.fabric.kernel)?;
+                (
+                    address,
+                    None,
+                    vec![OpenedDoor::without_record(socket, share)],
+                )
+            }
+        };
+        let queue = Queue {
+            waiting: VecDeque::new(),
+            backlog: usize::try_from(backlog).unwrap_or(usize::MAX),
+            options,
+            closed: false,
+            waiters: Waiters::default(),
+        };
+        let (queue, doors) = (Lock::new(queue), Lock::new(doors));
+        let listener = TcpListener(Arc::new(Shared {
+            net: net.clone(),
+            family,
+            address,
+            queue,
+            doors,
+        }));
+        if let Some(claim) = &claim {
+            pod.tcp
+                .lock()
+                .set(claim.reach, claim.port, listener.clone());
+            let doors = door::open(pod, Protocol::Tcp, claim.reach, claim.port);
+            listener.take_doors(doors);
+        }
+        listener.0.tell(true);
+        Ok(Self {
+            listener,
+            _claim: claim,
+            _slot: slot,
+        })
+    }
+
+    pub(crate) fn listener(&self) -> &TcpListener {
+        &self.listener
+    }
+}
+
+impl Drop for ListenGuard {
+    fn drop(&mut self) {
+        self.listener.close();
+    }
+}
+
+impl fmt::Debug for ListenGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.listener.fmt(f)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn tell(&self, open: bool) {
+        let listening = Listening {
+            protocol: Protocol::Tcp,
+            address: self.address,
+            open,
+        };
+        self.net
+            .pod
+            .fabric
+            .observer
+            .listening(self.net.id(), listening);
+    }
+}

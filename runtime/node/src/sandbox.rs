@@ -1,0 +1,229 @@
+//! What the runtime must know of a pod before its first container.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use api::downward::Facts;
+use model::Pod;
+use model::container::{Container, Protocol};
+use model::pod::DnsPolicy;
+use model::runtime::{Door, MountSpec, PodId, PodNetwork, PodSandbox, Resolver, VolumeSpec};
+
+use crate::config::{Config, Dns};
+use crate::files::{self, VolumeError};
+use crate::objects::Objects;
+
+/// Resolvers in a resolv.conf: Kubernetes' bound.
+const NAMESERVERS: usize = 3;
+
+/// The mode of files that every container gets.
+const ETC_MODE: u32 = 0o644;
+
+/// The mode of a termination log, as kubelet makes it.
+const LOG_MODE: u32 = 0o666;
+
+/// The pod as the runtime takes it, without the files that hold its address.
+///
+/// # Errors
+/// A volume that cannot be filled.
+pub(crate) fn of(
+    pod: &Pod,
+    id: PodId,
+    config: &Config,
+    objects: &dyn Objects,
+) -> Result<PodSandbox, VolumeError> {
+    let facts = facts(pod, config, &[]);
+    Ok(PodSandbox {
+        id,
+        uid: pod.identity.uid.clone(),
+        namespace: pod.identity.namespace.clone(),
+        name: pod.identity.name.clone(),
+        labels: pod.labels.clone(),
+        annotations: pod.annotations.clone(),
+        node_name: config.node_name.clone(),
+        network: network(pod, config),
+        volumes: files::volumes(&facts, objects)?,
+        directory: config.data_dir.join("pods").join(&pod.identity.uid),
+    })
+}
+
+/// What the downward API shows of a pod here.
+pub(crate) fn facts<'a>(pod: &'a Pod, config: &'a Config, pod_ips: &'a [IpAddr]) -> Facts<'a> {
+    Facts {
+        pod,
+        node_name: &config.node_name,
+        host_ips: &config.host_ips,
+        pod_ips,
+        allocatable: config.allocatable,
+    }
+}
+
+/// /etc/hosts and its like, and a termination log for each container: known once the pod has its
+/// addresses.
+pub(crate) fn etc(
+    pod: &Pod,
+    config: &Config,
+    addresses: &[IpAddr],
+) -> BTreeMap<String, VolumeSpec> {
+    let fqdn = fqdn(pod, &config.dns);
+    let hosts = files::hosts(pod, addresses, fqdn.as_deref());
+    let resolv_conf = files::resolv_conf(&resolver(pod, &config.dns));
+    let hostname = format!("{}\n", hostname(pod, &config.dns));
+    let mut volumes = BTreeMap::from([
+        (files::HOSTS.to_owned(), files::file(hosts, ETC_MODE)),
+        (files::HOSTNAME.to_owned(), files::file(hostname, ETC_MODE)),
+        (
+            files::RESOLV_CONF.to_owned(),
+            files::file(resolv_conf, ETC_MODE),
+        ),
+    ]);
+    let logs = pod
+        .all_containers()
+        .filter(|container| has_termination_log(container));
+    volumes.extend(logs.map(|container| {
+        let log = files::file("", LOG_MODE);
+        (termination_log(&container.name), log)
+    }));
+    volumes
+}
+
+/// Where a container finds these files, unless it mounts something of its own there.
+pub(crate) fn etc_mounts(container: &Container) -> impl Iterator<Item = MountSpec> {
+    let log = termination_log(&container.name);
+    let all = [
+        (files::HOSTS.to_owned(), "/etc/hosts"),
+        (files::HOSTNAME.to_owned(), "/etc/hostname"),
+        (files::RESOLV_CONF.to_owned(), "/etc/resolv.conf"),
+        (log, container.termination_message_path.as_str()),
+    ];
+    let own = |path: &str| {
+        let mut mounts = container.mounts.iter();
+        mounts.any(|mount| mount.path.trim_end_matches('/') == path)
+    };
+    all.into_iter()
+        .filter(move |(_, path)| !path.is_empty() && !own(path))
+        .map(|(volume, path)| MountSpec {
+            volume,
+            path: path.to_owned(),
+            ..MountSpec::default()
+        })
+}
+
+/// Whether a container has a file for its last words.
+pub(crate) fn has_termination_log(container: &Container) -> bool {
+    !container.termination_message_path.is_empty()
+}
+
+/// The name of the volume that holds a container's termination log. No manifest can name it: its
+/// dot is not allowed in the name of a volume.
+pub(crate) fn termination_log(container: &str) -> String {
+    format!("termination-log.{container}")
+}
+
+/// What the host name of the pod is to itself.
+pub(crate) fn hostname(pod: &Pod, dns: &Dns) -> String {
+    match fqdn(pod, dns) {
+        Some(fqdn) if pod.hostname_as_fqdn => fqdn,
+        _ => pod.hostname.clone(),
+    }
+}
+
+fn fqdn(pod: &Pod, dns: &Dns) -> Option<String> {
+    let subdomain = pod.subdomain.as_deref()?;
+    Some(format!(
+        "{}.{subdomain}.{}.svc.{}",
+        pod.hostname, pod.identity.namespace, dns.domain
+    ))
+}
+
+fn network(pod: &Pod, config: &Config) -> PodNetwork {
+    let (name, namespace) = (&pod.identity.name, &pod.identity.namespace);
+    let mut names = vec![name.clone(), format!("{name}.{namespace}")];
+    if let (Some(fqdn), Some(subdomain)) = (fqdn(pod, &config.dns), &pod.subdomain) {
+        names.push(format!("{}.{subdomain}", pod.hostname));
+        names.push(fqdn);
+    }
+    PodNetwork {
+        host: pod.host_network,
+        hostname: hostname(pod, &config.dns),
+        names,
+        doors: doors(pod),
+        hosts: pod.host_aliases.clone(),
+        dns: resolver(pod, &config.dns),
+    }
+}
+
+/// A door on the pod's address for every declared port, and one on the node's for every hostPort.
+fn doors(pod: &Pod) -> Vec<Door> {
+    let any = |protocol: Protocol, port: u16| Door {
+        port,
+        protocol,
+        host: None,
+    };
+    let mut doors: Vec<Door> = Vec::new();
+    for port in pod.all_containers().flat_map(|container| &container.ports) {
+        let own = any(port.protocol, port.container_port);
+        if !doors.contains(&own) {
+            doors.push(own);
+        }
+        if let Some(host_port) = port.host_port.filter(|_| !pod.host_network) {
+            let address = port.host_ip.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+            let host = Some((address, host_port));
+            doors.push(Door {
+                host,
+                ..any(port.protocol, port.container_port)
+            });
+        }
+    }
+    doors
+}
+
+/// resolv.conf by dnsPolicy, with dnsConfig added to it.
+pub(crate) fn resolver(pod: &Pod, dns: &Dns) -> Resolver {
+    let is_cluster = match pod.dns_policy {
+        DnsPolicy::ClusterFirst => !pod.host_network,
+        DnsPolicy::ClusterFirstWithHostNet => true,
+        DnsPolicy::Default | DnsPolicy::None => false,
+    };
+    let mut resolver = match (pod.dns_policy, dns.cluster) {
+        (DnsPolicy::None, _) => Resolver::default(),
+        (_, Some(cluster)) if is_cluster => cluster_resolver(pod, dns, cluster),
+        _ => dns.node.clone(),
+    };
+    for server in &pod.dns_config.nameservers {
+        if !resolver.nameservers.contains(server) {
+            resolver.nameservers.push(*server);
+        }
+    }
+    resolver.nameservers.truncate(NAMESERVERS);
+    for search in &pod.dns_config.searches {
+        if !resolver.searches.contains(search) {
+            resolver.searches.push(search.clone());
+        }
+    }
+    for (name, value) in &pod.dns_config.options {
+        resolver
+            .options
+            .retain(|option| option.split(':').next() != Some(name));
+        resolver.options.push(match value {
+            Some(value) => format!("{name}:{value}"),
+            None => name.clone(),
+        });
+    }
+    resolver
+}
+
+fn cluster_resolver(pod: &Pod, dns: &Dns, cluster: IpAddr) -> Resolver {
+    let (namespace, domain) = (&pod.identity.namespace, &dns.domain);
+    let mut searches = vec![
+        format!("{namespace}.svc.{domain}"),
+        format!("svc.{domain}"),
+        domain.clone(),
+    ];
+    searches.extend(dns.node.searches.iter().cloned());
+    Resolver {
+        nameservers: vec![cluster],
+        searches,
+        options: vec!["ndots:5".to_owned()],
+    }
+}

@@ -1,0 +1,24 @@
+//! What an outsider has: the built program, a shell's powers over processes, files and sockets.
+//!
+//! Tests wait for what the program says, never for time to pass. A wait that is not met within
+//! [`PATIENCE`] fails with everything that was said until then.
+
+use std::time::Duration;
+
+mod fetch;
+mod pod;
+mod programs;
+mod run;
+mod said;
+mod skip;
+
+pub(crate) use fetch::{fetch, is_refused};
+pub(crate) use pod::{Pod, pods};
+pub(crate) use programs::{guest, root, wasmpod};
+pub(crate) use run::{Ended, Run, Running};
+pub(crate) use said::{Line, Said};
+pub(crate) use skip::{as_root_in_own_namespace, has_c_compiler, skip};
+
+/// How long a test waits for something that must come. It is no promise of speed: two cores that
+/// compile guests for several tests at once take their time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);

@@ -1,0 +1,241 @@
+//! The same stories in every placement of the pod host: as a task, as one child process, as one
+//! child process per pod; and what is left when a child is killed.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::harness::{Pod, Run, Running, fetch, pods};
+
+/// As the hidden flag `--placement` spells them.
+const PLACEMENTS: [&str; 3] = ["task", "child", "child-per-pod"];
+
+/// A pod that serves its name on port 8080.
+fn server(name: &str) -> Pod {
+    let ports = json!({"ports": [{"containerPort": 8080}]});
+    Pod::new(name).container("c", "net", &["page", "0.0.0.0:8080", name], ports)
+}
+
+/// A prepared run in a placement.
+fn run_in(placement: &str, manifest: impl std::fmt::Display) -> anyhow::Result<Run> {
+    Ok(Run::of(manifest)?.args(["--placement", placement]))
+}
+
+/// Every process below one, itself not among them, with its parent.
+fn descendants(of: Pid) -> anyhow::Result<Vec<Pid>> {
+    let mut parents = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        // A process may end while it is looked at.
+        let Ok(stat) = fs::read_to_string(entry?.path().join("stat")) else {
+            continue;
+        };
+        // `pid (name) state parent …`, where the name may hold anything.
+        let Some((start, rest)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        let pid = start
+            .split(' ')
+            .next()
+            .and_then(|pid| pid.parse::<i32>().ok());
+        let parent = rest
+            .split_whitespace()
+            .nth(1)
+            .and_then(|pid| pid.parse::<i32>().ok());
+        if let (Some(pid), Some(parent)) = (pid, parent) {
+            parents.insert(pid, parent);
+        }
+    }
+    let is_below = |mut pid: i32| {
+        while let Some(parent) = parents.get(&pid) {
+            if *parent == of.as_raw_nonzero().get() {
+                return true;
+            }
+            pid = *parent;
+        }
+        false
+    };
+    Ok(parents
+        .keys()
+        .filter(|pid| is_below(**pid))
+        .filter_map(|pid| Pid::from_raw(*pid))
+        .collect())
+}
+
+/// Whether a process is gone, or only waits to be reaped.
+fn is_gone(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    stat.map_or(true, |stat| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('Z'))
+    })
+}
+
+fn wait_served(running: &mut Running, pod: &str) -> anyhow::Result<()> {
+    running.wait_log(pod, "c", "listening")?;
+    let address = running.wait_ready(pod)?;
+    assert!(fetch((address, 8080).into(), "/")?.starts_with(pod));
+    Ok(())
+}
+
+#[test]
+fn pods_serve_and_stop_in_every_placement() -> anyhow::Result<()> {
+    for (placement, processes) in PLACEMENTS.into_iter().zip([0, 1, 2]) {
+        let mut running = run_in(placement, pods([&server("one"), &server("two")]))?.start()?;
+        wait_served(&mut running, "one")?;
+        wait_served(&mut running, "two")?;
+        let children = descendants(running.process())?;
+        assert_eq!(children.len(), processes, "{placement}");
+        running.signal(Signal::INT)?;
+        let ended = running.finish()?;
+        assert_eq!(
+            ended.code,
+            Some(130),
+            "{placement}: {}",
+            ended.said.transcript()
+        );
+        for child in children {
+            assert!(is_gone(child), "{placement}: {child:?} is left");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn exit_codes_and_reasons_are_the_same_in_every_placement() -> anyhow::Result<()> {
+    let limit = json!({"resources": {"limits": {"memory": "32Mi"}}});
+    let pod = Pod::new("p")
+        .container("fine", "host", &["exit", "0"], Value::Null)
+        .container("failed", "host", &["exit", "7"], Value::Null)
+        .container("trapped", "host", &["trap"], Value::Null)
+        .container("hungry", "mem", &["grow", "64"], limit);
+    for placement in PLACEMENTS {
+        let ended = run_in(placement, &pod)?.finish()?;
+        let transcript = ended.said.transcript();
+        let end = |container: &str| {
+            let end = ended.said.terminated("p", container);
+            (
+                end["exitCode"].as_i64(),
+                end["reason"].as_str().unwrap_or_default().to_owned(),
+            )
+        };
+        assert_eq!(
+            end("fine"),
+            (Some(0), "Completed".to_owned()),
+            "{placement}: {transcript}"
+        );
+        assert_eq!(
+            end("failed"),
+            (Some(7), "Error".to_owned()),
+            "{placement}: {transcript}"
+        );
+        assert_eq!(
+            end("trapped"),
+            (Some(134), "Error".to_owned()),
+            "{placement}: {transcript}"
+        );
+        assert_eq!(
+            end("hungry"),
+            (Some(137), "OOMKilled".to_owned()),
+            "{placement}: {transcript}"
+        );
+        assert_eq!(ended.code, Some(7), "{placement}: {transcript}");
+    }
+    Ok(())
+}
+
+#[test]
+fn containers_share_localhost_and_volumes_in_every_placement() -> anyhow::Result<()> {
+    let mount = json!({"volumeMounts": [{"name": "d", "mountPath": "/d"}]});
+    let pod = Pod::new("p")
+        .container(
+            "server",
+            "net",
+            &["page", "127.0.0.1:7000", "hello", "1"],
+            Value::Null,
+        )
+        .container("client", "net", &["get", "127.0.0.1:7000"], Value::Null)
+        .container("writer", "fs", &["write", "/d/f", "text"], mount.clone())
+        .container("reader", "fs", &["wait-for", "/d/f", "text"], mount)
+        .spec(json!({"volumes": [{"name": "d", "emptyDir": {}}]}));
+    for placement in PLACEMENTS {
+        let ended = run_in(placement, &pod)?.finish()?;
+        let transcript = ended.said.transcript();
+        assert_eq!(ended.code, Some(0), "{placement}: {transcript}");
+        assert!(
+            ended.said.logs("p", "client").contains(&"hello"),
+            "{placement}: {transcript}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_killed_child_ends_its_pod_and_no_other() -> anyhow::Result<()> {
+    let manifest = pods([&server("one"), &server("two")]);
+    let mut running = run_in("child-per-pod", manifest)?.private_data().start()?;
+    wait_served(&mut running, "one")?;
+    wait_served(&mut running, "two")?;
+    let children = descendants(running.process())?;
+    assert_eq!(children.len(), 2);
+    kill_process(children[0], Signal::KILL)?;
+    let killed = running.wait_for("a pod whose container has ended", |line| {
+        ["one", "two"].into_iter().find(|pod| {
+            let state = line
+                .status(pod)
+                .map(|status| &status["containerStatuses"][0]["state"]);
+            state.is_some_and(|state| state["terminated"]["exitCode"] == 137)
+        })
+    })?;
+    let other = if killed == "one" { "two" } else { "one" };
+    wait_served(&mut running, other)?;
+    running.signal(Signal::INT)?;
+    let ended = running.finish()?;
+    let transcript = ended.said.transcript();
+    assert_eq!(ended.code, Some(130), "{transcript}");
+    assert!(children.into_iter().all(is_gone), "{transcript}");
+    let left = fs::read_dir(ended.home.path().join("data/pods"));
+    assert_eq!(left.map_or(0, Iterator::count), 0, "{transcript}");
+    Ok(())
+}
+
+#[test]
+fn a_killed_child_is_replaced_where_the_policy_says_so() -> anyhow::Result<()> {
+    for placement in ["child", "child-per-pod"] {
+        let pod = server("p").spec(json!({"restartPolicy": "Always"}));
+        let mut running = run_in(placement, pod)?.start()?;
+        wait_served(&mut running, "p")?;
+        for child in descendants(running.process())? {
+            kill_process(child, Signal::KILL)?;
+        }
+        running.wait_container("p", "c", "a second life", |status| {
+            status["restartCount"] == 1 && status["state"]["running"].is_object()
+        })?;
+        wait_served(&mut running, "p")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_when_the_program_itself_is_killed() -> anyhow::Result<()> {
+    for placement in PLACEMENTS {
+        let mut running = run_in(placement, server("p"))?.private_data().start()?;
+        wait_served(&mut running, "p")?;
+        let address = (running.wait_ready("p")?, 8080).into();
+        let children = descendants(running.process())?;
+        running.signal(Signal::KILL)?;
+        // Its streams end when the last process that holds them has ended: the children too.
+        let ended = running.finish()?;
+        assert_eq!(ended.code, None, "{placement}");
+        assert!(
+            children.into_iter().all(is_gone),
+            "{placement}: a child is left"
+        );
+        assert!(
+            crate::harness::is_refused(address)?,
+            "{placement}: {address} is still served"
+        );
+    }
+    Ok(())
+}

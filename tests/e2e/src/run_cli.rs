@@ -1,0 +1,323 @@
+//! The command line: what `wasmpod run` takes, how it ends, and what it says of mistakes.
+
+use anyhow::ensure;
+use rustix::process::Signal;
+
+use crate::harness::{Run, guest};
+
+/// A pod that runs one guest to its end.
+fn pod(name: &str, container: &str, guest: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\nspec:\n  restartPolicy: Never\n  \
+         containers:\n    - name: {container}\n      image: guest:{guest}\n"
+    )
+}
+
+#[test]
+fn a_wasm_file_runs_without_a_manifest() -> anyhow::Result<()> {
+    let hello = guest("hello")?.to_string_lossy().into_owned();
+    for image in [hello.clone(), format!("file:{hello}")] {
+        let ended = Run::new()?
+            .for_a_person()
+            .args([&image, "--", "Ada"])
+            .finish()?;
+        let stdout = ended.said.stray();
+        assert!(
+            stdout.contains("Hello, Ada."),
+            "{image}: {}",
+            ended.said.transcript()
+        );
+        assert_eq!(ended.code, Some(0), "{image}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_exit_code_is_the_first_that_is_not_zero_in_the_order_of_pods() -> anyhow::Result<()> {
+    let hello = pod("hello", "hello", "hello");
+    let failing = pod("failing", "job", "jobs");
+    let hungry = format!(
+        "{}      resources:\n        limits:\n          memory: 16Mi\n",
+        pod("hungry", "hoarder", "limits-hoarder")
+    );
+    let cases = [
+        (vec![&hello], 0),
+        (vec![&hello, &failing], 1),
+        (vec![&failing, &hungry], 1),
+        (vec![&hungry, &failing], 137),
+    ];
+    for (pods, wanted) in cases {
+        let manifest = pods
+            .iter()
+            .map(|pod| pod.as_str())
+            .collect::<Vec<_>>()
+            .join("---\n");
+        let ended = Run::of(&manifest)?.finish()?;
+        assert_eq!(
+            ended.code,
+            Some(wanted),
+            "{manifest}\n{}",
+            ended.said.transcript()
+        );
+        assert_eq!(
+            ended.said.summary()["exitCode"],
+            wanted,
+            "{}",
+            ended.said.transcript()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_line_of_json_output_is_an_object_with_a_type() -> anyhow::Result<()> {
+    let ended = Run::of(pod("hello", "hello", "hello"))?.finish()?;
+    assert_eq!(ended.said.stray(), "");
+    let lines = &ended.said.lines;
+    for kind in ["log", "status", "summary"] {
+        assert!(
+            lines.iter().any(|line| line.told(kind).is_some()),
+            "no line of type {kind}"
+        );
+    }
+    assert!(
+        lines
+            .last()
+            .is_some_and(|line| line.told("summary").is_some())
+    );
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_stops_the_pods_and_ends_with_130() -> anyhow::Result<()> {
+    let mut running = Run::of(pod("pair", "server", "pair-server"))?.start()?;
+    running.wait_log("pair", "server", "listening")?;
+    running.signal(Signal::INT)?;
+    let ended = running.finish()?;
+    assert_eq!(ended.code, Some(130), "{}", ended.said.transcript());
+    assert!(
+        ended.said.terminated("pair", "server").is_object(),
+        "{}",
+        ended.said.transcript()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait_for_the_grace_period() -> anyhow::Result<()> {
+    // The hook outlasts every patience of ours: only the second signal can end this run.
+    let manifest = format!(
+        "{}      lifecycle:\n        preStop:\n          sleep:\n            seconds: 500\n  \
+         terminationGracePeriodSeconds: 600\n",
+        pod("slow", "server", "pair-server")
+    );
+    let mut running = Run::of(&manifest)?.start()?;
+    running.wait_log("slow", "server", "listening")?;
+    running.signal(Signal::INT)?;
+    running.wait_for("the stop under way", |line| {
+        line.event("slow", "Killing").map(|_| ())
+    })?;
+    running.signal(Signal::INT)?;
+    let ended = running.finish()?;
+    assert_eq!(ended.code, Some(130), "{}", ended.said.transcript());
+    Ok(())
+}
+
+#[test]
+fn manifests_come_from_files_folders_and_standard_input() -> anyhow::Result<()> {
+    let one = pod("one", "hello", "hello");
+    let two = pod("two", "hello", "hello");
+    let json = format!(
+        r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "one"}}, "spec": {{
+            "restartPolicy": "Never", "containers": [{{"name": "hello", "image": "{}"}}]}}}}"#,
+        "guest:hello"
+    );
+    let folder = Run::new()?
+        .file("pods/a.yaml", &one)?
+        .file("pods/b.yml", &two)?
+        .file("pods/notes.txt", "no manifest")?;
+    let pods = folder.path("pods");
+    let cases: [(&str, Run, &[&str]); 5] = [
+        ("a folder", folder.args(["-f", &pods]), &["one", "two"]),
+        (
+            "standard input",
+            Run::new()?.args(["-f", "-"]).stdin(&one)?,
+            &["one"],
+        ),
+        (
+            "several documents",
+            Run::of(format!("{one}---\n{two}"))?,
+            &["one", "two"],
+        ),
+        ("JSON", Run::of(&json)?, &["one"]),
+        (
+            "two files",
+            Run::new()?
+                .file("a", &one)?
+                .file("b", &two)?
+                .args(["-f", "a", "-f", "b"]),
+            &["one", "two"],
+        ),
+    ];
+    for (case, run, pods) in cases {
+        let ended = run.finish()?;
+        for pod in pods {
+            let phase = &ended.said.status(pod)["phase"];
+            assert_eq!(
+                phase,
+                "Succeeded",
+                "{case}: {pod}: {}",
+                ended.said.transcript()
+            );
+        }
+        assert_eq!(ended.code, Some(0), "{case}");
+    }
+    Ok(())
+}
+
+/// A manifest with a mistake, and what must be told of it.
+fn mistakes() -> Vec<(String, &'static [&'static str])> {
+    let hello = pod("hello", "hello", "hello");
+    let with = |lines: &str| format!("{hello}{lines}");
+    vec![
+        (
+            hello.replace("      image:", "      imgae:"),
+            &[
+                "pod.yaml:9:7",
+                "spec.containers[0]",
+                "imgae",
+                "did you mean \"image\"?",
+            ],
+        ),
+        (
+            hello.replace("restartPolicy: Never", "restartPolicy: Sometimes"),
+            &["pod.yaml:6:", "spec.restartPolicy", "Sometimes"],
+        ),
+        (
+            hello.replace("name: hello\nspec", "name: Hello_\nspec"),
+            &["pod.yaml:4:", "metadata.name"],
+        ),
+        (
+            hello.replace("kind: Pod", "kind: Deployment"),
+            &["pod.yaml:2:", "Deployment"],
+        ),
+        (
+            hello.replace("    - name: hello", "    - name: [hello"),
+            &["pod.yaml:"],
+        ),
+        (
+            with("      ports:\n        - containerPort: 70000\n"),
+            &["pod.yaml:11:", "containerPort", "70000"],
+        ),
+        (
+            with("      volumeMounts:\n        - name: nowhere\n          mountPath: /x\n"),
+            &["volumeMounts[0].name", "nowhere"],
+        ),
+        (
+            with("      envFrom:\n        - configMapRef:\n            name: nobody\n"),
+            &["nobody"],
+        ),
+    ]
+}
+
+#[test]
+fn mistakes_in_a_manifest_are_told_with_their_place() -> anyhow::Result<()> {
+    for (manifest, parts) in mistakes() {
+        let ended = Run::of(&manifest)?.finish()?;
+        let told = ended.said.text();
+        for part in parts {
+            assert!(
+                told.contains(part),
+                "`{part}` is not told of\n{manifest}\nbut:\n{told}"
+            );
+        }
+        assert!(
+            !matches!(ended.code, Some(0 | 130)),
+            "{manifest}: {:?}",
+            ended.code
+        );
+        assert!(
+            ended.said.status("hello").is_null(),
+            "it ran all the same:\n{manifest}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn all_mistakes_of_a_manifest_are_told_at_once() -> anyhow::Result<()> {
+    let manifest = pod("hello", "hello", "hello")
+        .replace("restartPolicy", "restartPolcy")
+        .replace("      image:", "      imgae:");
+    let ended = Run::of(&manifest)?.finish()?;
+    let told = ended.said.text();
+    ensure!(
+        told.contains("restartPolcy") && told.contains("imgae"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_run_is_told_with_the_remedy() -> anyhow::Result<()> {
+    let cases: [(Run, &[&str]); 4] = [
+        (Run::new()?.args(["-f", "nowhere.yaml"]), &["nowhere.yaml"]),
+        (Run::new()?.args(["nowhere.wasm"]), &["nowhere.wasm"]),
+        (Run::new()?, &["-f", "IMAGE"]),
+        (
+            Run::new()?
+                .file("no.wasm", "no wasm at all")?
+                .args(["no.wasm"]),
+            &["no.wasm"],
+        ),
+    ];
+    for (run, parts) in cases {
+        let ended = run.finish()?;
+        let told = ended.said.transcript();
+        for part in parts {
+            assert!(told.contains(part), "`{part}` is not told, but:\n{told}");
+        }
+        assert!(!matches!(ended.code, Some(0 | 130)), "{told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn flags_reach_the_container_of_a_run_without_a_manifest() -> anyhow::Result<()> {
+    let config = guest("config")?.to_string_lossy().into_owned();
+    let ended = Run::new()?
+        .for_a_person()
+        .file("app/colour", "green")?
+        .args([
+            "--env",
+            "GREETING=Good evening",
+            "--dir",
+            "app:/etc/app:ro",
+            &config,
+        ])
+        .finish()?;
+    let told = ended.said.transcript();
+    assert!(told.contains("$GREETING = Good evening"), "{told}");
+    assert!(told.contains("/etc/app/colour: green"), "{told}");
+    Ok(())
+}
+
+#[test]
+fn the_table_at_the_end_tells_what_each_container_did() -> anyhow::Result<()> {
+    let ended = Run::of(pod("hello", "greeter", "hello"))?
+        .for_a_person()
+        .finish()?;
+    let said = ended.said.stray() + &ended.said.text();
+    let row = said
+        .lines()
+        .rev()
+        .find(|line| line.contains("greeter"))
+        .unwrap_or_default();
+    for part in ["hello", "greeter", "Completed", "0"] {
+        assert!(
+            row.contains(part),
+            "`{part}` is not in the row `{row}` of\n{said}"
+        );
+    }
+    Ok(())
+}

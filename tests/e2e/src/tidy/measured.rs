@@ -1,0 +1,121 @@
+//! The numbers that README promises are those that the bench measured.
+//!
+//! `tests/isolation/measured.json` is the committed copy of a report of `cargo bench -p isolation`.
+//! README's tables under `## Measured` have the columns case, contender, median, p99 and unit; the
+//! rows are looked up in the report, digit by digit.
+
+use serde_json::Value;
+
+use super::{assert_none, tree};
+
+const REPORT: &str = "tests/isolation/measured.json";
+
+/// A row of a table in README.
+#[derive(Debug, PartialEq)]
+struct Row<'a> {
+    case: &'a str,
+    contender: &'a str,
+    median: &'a str,
+    p99: &'a str,
+    unit: &'a str,
+}
+
+/// The rows under `## Measured`, up to the next heading of that level.
+fn rows(readme: &str) -> Vec<Row<'_>> {
+    let Some((_, section)) = readme.split_once("\n## Measured") else {
+        return Vec::new();
+    };
+    let section = section
+        .split_once("\n## ")
+        .map_or(section, |(section, _)| section);
+    section
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line
+                .trim()
+                .trim_matches('|')
+                .split('|')
+                .map(str::trim)
+                .collect();
+            let [case, contender, median, p99, unit] = cells.as_slice() else {
+                return None;
+            };
+            let is_text = *case == "case" || case.starts_with("--");
+            (!is_text).then_some(Row {
+                case,
+                contender,
+                median,
+                p99,
+                unit,
+            })
+        })
+        .collect()
+}
+
+/// A number as README writes it: three digits that count, no more.
+fn shown(number: f64) -> String {
+    let decimals = match number.abs() {
+        n if n >= 100.0 => 0,
+        n if n >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{number:.decimals$}")
+}
+
+fn mismatches(rows: &[Row<'_>], report: &Value) -> Vec<String> {
+    let figures = report["figures"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut mismatches = Vec::new();
+    for row in rows {
+        let is_it = |figure: &&Value| {
+            figure["case"] == row.case
+                && figure["contender"] == row.contender
+                && figure["unit"] == row.unit
+        };
+        let Some(figure) = figures.iter().find(is_it) else {
+            mismatches.push(format!("{row:?}: the report has no such figure"));
+            continue;
+        };
+        for (key, told) in [("median", row.median), ("p99", row.p99)] {
+            let measured = figure[key].as_f64().map(shown);
+            if measured.as_deref() != Some(told) {
+                mismatches.push(format!("{row:?}: {key} is {measured:?} in the report"));
+            }
+        }
+    }
+    mismatches
+}
+
+#[test]
+fn the_readme_tells_the_numbers_that_were_measured() -> anyhow::Result<()> {
+    let readme = tree::read("README.md")?;
+    let rows = rows(&readme);
+    if !tree::root().join(REPORT).exists() {
+        assert!(
+            rows.is_empty(),
+            "README tells numbers, and {REPORT} is not there"
+        );
+        return Ok(());
+    }
+    let report = serde_json::from_str(&tree::read(REPORT)?)?;
+    assert!(
+        !rows.is_empty(),
+        "{REPORT} is there, and README tells none of its numbers"
+    );
+    assert_none("numbers in README.md", &mismatches(&rows, &report));
+    Ok(())
+}
+
+#[test]
+fn a_number_that_differs_is_found() {
+    let readme = "# x\n## Measured\n\n| case | contender | median | p99 | unit |\n|--|--|--|--|--|\n\
+        | rtt-64 | wasmpod | 4.32 | 12.0 | us |\n| rtt-64 | loopback | 16.0 | 20.0 | us |\n## Next\n| a | b | c | d | e |\n";
+    let report = serde_json::json!({"figures": [
+        {"case": "rtt-64", "contender": "wasmpod", "unit": "us", "median": 4.321, "p99": 12.04},
+        {"case": "rtt-64", "contender": "loopback", "unit": "us", "median": 17.0, "p99": 20.0},
+    ]});
+    let rows = rows(readme);
+    assert_eq!(rows.len(), 2);
+    let found = mismatches(&rows, &report);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("loopback"), "{found:?}");
+}
