@@ -6,6 +6,7 @@
 // connection, one connection at a time.
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -53,6 +54,9 @@ int main(void) {
         fprintf(stderr, "no listening socket: does the manifest have a containerPort?\n");
         return 1;
     }
+    // The port opens at its first use: before we say that it is open.
+    struct pollfd first_use = {.fd = listener, .events = POLLIN};
+    poll(&first_use, 1, 0);
     printf("serving %s\n", PAGE);
     for (int served = 1;; served++) {
         int connection = accept(listener, NULL, NULL);

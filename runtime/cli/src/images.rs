@@ -154,13 +154,24 @@ impl FileImages {
             || file.to_owned(),
             |name| name.to_string_lossy().into_owned(),
         );
-        let image = self.files.image(&path).await.map_err(|error| ImageError {
-            reason: match error {
-                FileError::Code(CodeError::BadWasm { .. }) => "InvalidImage".to_owned(),
-                _ => "ErrImagePull".to_owned(),
-            },
-            message: format!("image {reference:?}: {error}"),
-        })?;
+        let (image, broken) = match self.files.image(&path).await {
+            Ok(image) => (image, None),
+            // The file is here: waiting for another one would be waiting for ever.
+            Err(FileError::Code(error @ CodeError::BadWasm { .. })) => {
+                let nothing = WasmImage {
+                    code: PathBuf::new(),
+                    digest: self.files.digest(&path).unwrap_or_default(),
+                    root: None,
+                };
+                (nothing, Some(format!("image {reference:?}: {error}")))
+            }
+            Err(error) => {
+                return Err(ImageError {
+                    reason: "ErrImagePull".to_owned(),
+                    message: format!("image {reference:?}: {error}"),
+                });
+            }
+        };
         Ok(PreparedImage {
             image_id: format!("sha256:{}", image.digest),
             image,
@@ -168,6 +179,7 @@ impl FileImages {
             cmd: Vec::new(),
             env: Vec::new(),
             working_dir: "/".to_owned(),
+            broken,
             fetched: None,
         })
     }

@@ -75,7 +75,11 @@ async fn to_the_end(data: &DataDir, options: &Run, loaded: Loaded) -> anyhow::Re
         router,
         Arc::new(FileImages::new(files, loaded.images)),
         Arc::new(ManifestObjects::new(&loaded.workload)),
-        placement::node_config(data, Arc::clone(&printer) as Arc<dyn node::LogSink>),
+        placement::node_config(
+            data,
+            Arc::clone(&printer) as Arc<dyn node::LogSink>,
+            options.image.is_none(),
+        ),
     );
     let events = tokio::spawn(printer::events(Arc::clone(&printer), node.events()));
     let mut interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;

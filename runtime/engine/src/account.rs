@@ -46,7 +46,8 @@ pub struct Account {
 /// A request for memory that the container's limit forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the container asked for {wanted} bytes of memory in all, over its limit of {limit} (peak {peak}): raise resources.limits.memory or use less"
+    "the container asked for {} of memory in all, over its limit of {} (peak {}): raise resources.limits.memory or use less",
+    mebibytes(.wanted), mebibytes(.limit), mebibytes(.peak)
 )]
 pub struct OutOfMemory {
     /// What it would have used.
@@ -200,6 +201,12 @@ impl Account {
             milli => Some(nanos(PERIOD).saturating_mul(u64::from(milli)) / 1000),
         }
     }
+}
+
+/// A size as people read it, to a tenth of a MiB.
+fn mebibytes(bytes: &u64) -> String {
+    let tenths = bytes.saturating_mul(10) >> 20;
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
 fn nanos(time: Duration) -> u64 {

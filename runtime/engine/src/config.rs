@@ -27,6 +27,8 @@ pub enum Allocation {
 const CORE_INSTANCES: u32 = 8;
 /// Tables of one component.
 const TABLES: u32 = 4;
+/// Elements that a table of a pool's slot may grow to: address space only, until they are used.
+const TABLE_ELEMENTS: usize = 10_000_000;
 /// Bytes of a memory that stay mapped between two instances of a slot. With the page map scan
 /// only pages that were touched are cleared, which makes this cheap.
 const MEMORY_RESIDENT: usize = 1 << 20;
@@ -93,6 +95,7 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(1)
         .max_tables_per_component(TABLES)
+        .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(MEMORY_RESIDENT)
         .table_keep_resident(TABLE_RESIDENT)
         .pagemap_scan(Enabled::Auto);

@@ -100,6 +100,7 @@ impl Image {
                 refuse_other_worlds(&exports)?;
                 let linker = tier.components().map_err(cannot_run)?;
                 let linked = linker.instantiate_pre(&component).map_err(cannot_run)?;
+                refuse_what_is_no_command(&exports)?;
                 CommandPre::new(linked)
                     .map(Entry::Command)
                     .map_err(cannot_run)
@@ -114,23 +115,34 @@ impl From<LoadError> for ImageError {
     }
 }
 
-/// Names what a component is when it is no WASI 0.2 command.
+/// Names the world of a component that another version runs.
 fn refuse_other_worlds(exports: &[String]) -> Result<(), ImageError> {
     let exports_any = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
     if exports_any("wasi:cli/run@0.2") {
         return Ok(());
     }
     let what = if exports_any("wasi:cli/run@0.3") {
-        "a WASI 0.3 command, which this version does not run yet: build it for WASI 0.2".to_owned()
+        "a WASI 0.3 command, which this version does not run yet: build it for WASI 0.2"
     } else if exports_any("wasi:http/") {
-        "an http server of the wasi:http world, which this version does not serve yet: build it as a command that listens on a socket".to_owned()
+        "an http server of the wasi:http world, which this version does not serve yet: build it as a command that listens on a socket"
     } else {
-        format!(
-            "no command: it exports [{}] and not wasi:cli/run",
-            exports.join(", ")
-        )
+        return Ok(());
     };
     Err(ImageError::CannotRun(format!("the component is {what}")))
+}
+
+/// Refuses a component that can be linked, but has nothing to call.
+fn refuse_what_is_no_command(exports: &[String]) -> Result<(), ImageError> {
+    if exports
+        .iter()
+        .any(|name| name.starts_with("wasi:cli/run@0.2"))
+    {
+        return Ok(());
+    }
+    Err(ImageError::CannotRun(format!(
+        "the component is no command: it exports [{}] and not wasi:cli/run",
+        exports.join(", ")
+    )))
 }
 
 fn cannot_run(error: wasmtime::Error) -> ImageError {

@@ -164,10 +164,7 @@ impl Engine {
     /// When the code does not load, is no command, or imports what nobody provides.
     pub fn image(&self, digest: &str, path: &Path) -> Result<Arc<Image>, ImageError> {
         let image = self.known_image(digest, path);
-        let slot = self
-            .slot_for(&image, 0)
-            .map_err(|e| ImageError::Load(format!("{e:#}")))?;
-        image.entry(&slot.tier)?;
+        self.place(&image)?;
         Ok(image)
     }
 
@@ -186,10 +183,26 @@ impl Engine {
         Arc::clone(image)
     }
 
-    fn slot_for(&self, image: &Image, from: usize) -> wasmtime::Result<Slot> {
-        self.inner
-            .tiers
+    /// A slot, and what to call there: in the first tier with room, or on demand where the program
+    /// has more memories or tables than a pool's slot holds.
+    fn place(&self, image: &Image) -> Result<(Slot, Entry), ImageError> {
+        let slot = self.slot_for(image, 0)?;
+        match image.entry(&slot.tier) {
+            Ok(entry) => Ok((slot, entry)),
+            Err(error) if slot.tier.index == TIERS - 1 => Err(error),
+            Err(_) => {
+                let slot = self.slot_for(image, TIERS - 1)?;
+                let entry = image.entry(&slot.tier)?;
+                Ok((slot, entry))
+            }
+        }
+    }
+
+    fn slot_for(&self, image: &Image, from: usize) -> Result<Slot, ImageError> {
+        let tiers = &self.inner.tiers;
+        tiers
             .slot(&self.inner.executor, image.kind(), from)
+            .map_err(|e| ImageError::Load(format!("{e:#}")))
     }
 
     /// Lets instances of a paused account run again.
@@ -209,18 +222,12 @@ impl Engine {
 
     /// Instantiates and calls the entry point. An error is one before that call.
     async fn enter(&self, image: &Image, guest: Guest) -> wasmtime::Result<Exit> {
-        let mut slot = self.slot_for(image, 0)?;
-        let mut entry = image.entry(&slot.tier);
-        if entry.is_err() && slot.tier.index < TIERS - 1 {
-            // More memories or tables than a pool's slot has: on demand there is no such bound.
-            slot = self.slot_for(image, TIERS - 1)?;
-            entry = image.entry(&slot.tier);
-        }
+        let (slot, entry) = self.place(image)?;
         let mut store = Store::new(&slot.tier.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        let ended = match entry? {
+        let ended = match entry {
             Entry::Command(command) => {
                 store.set_hostcall_fuel(HOSTCALL_BYTES);
                 store.set_max_component_handles(HANDLES);
@@ -367,6 +374,15 @@ fn failed(error: &wasmtime::Error) -> Exit {
             code: 137,
             reason: "OOMKilled".to_owned(),
             message: memory.to_string(),
+        };
+    }
+    if error.is::<wasmtime::GcHeapOutOfMemory<()>>() {
+        // The collected heap grows through the same limiter, which refused.
+        let message = "the container's garbage-collected memory cannot grow within its limit: raise resources.limits.memory or keep less";
+        return Exit {
+            code: 137,
+            reason: "OOMKilled".to_owned(),
+            message: message.to_owned(),
         };
     }
     // As a process that aborts: 128 + SIGABRT.

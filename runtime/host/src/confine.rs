@@ -135,9 +135,7 @@ fn confine_calls() -> Result<(), ConfineError> {
     let architecture = std::env::consts::ARCH.try_into().map_err(|e| failed(&e))?;
     // A call that is not listed fails like one that the user may not make: what the standard
     // library tries first and can do without goes on to its second way.
-    let refused = SeccompAction::Errno(u32::from(
-        rustix::io::Errno::PERM.raw_os_error().unsigned_abs() as u16,
-    ));
+    let refused = SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error().unsigned_abs());
     let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, architecture)
         .map_err(|e| failed(&e))?;
     let program: seccompiler::BpfProgram = filter

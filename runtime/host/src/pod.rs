@@ -112,9 +112,19 @@ impl Pod {
             read_only: spec.read_only_root,
             size_limit: spec.limits.storage,
         };
-        MountTable::new(&self.volumes(), root, &spec.mounts).map_err(|e| {
-            RuntimeError::Refused(format!("{}, container {}: {e}", self.key(), spec.container))
-        })
+        let table = MountTable::new(&self.volumes(), root, &spec.mounts);
+        let has_sub_paths = spec.mounts.iter().any(|mount| mount.sub_path.is_some());
+        table
+            .and_then(|table| {
+                // The only mounts that can be wrong although their volumes are right.
+                if has_sub_paths {
+                    table.check()?;
+                }
+                Ok(table)
+            })
+            .map_err(|e| {
+                RuntimeError::Refused(format!("{}, container {}: {e}", self.key(), spec.container))
+            })
     }
 
     pub(crate) fn add(&self, run: Run) -> Result<(), RuntimeError> {

@@ -1,6 +1,6 @@
 //! The host as a task of its caller: orders in, events out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,12 +9,13 @@ use bytes::Bytes;
 use engine::{Account, Engine, Instance, Program, Report, instance};
 use model::runtime::{
     Answer, Connection, Event, EventSink, ExecSpec, InstanceId, InstanceSpec, PodCreated, PodId,
-    PodSandbox, Runtime, RuntimeError, Signal, Stats, Update, WasmImage,
+    PodSandbox, Runtime, RuntimeError, Signal, Stats, Update, VolumeSource, WasmImage,
 };
 use net::{HostTarget, Notice, Observer, PodRange, Switch, SwitchConfig, SwitchError};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedSender};
+use volume::PodVolumes;
 
 use crate::exec::{self, Command, Compiler};
 use crate::pod::{Pod, Run};
@@ -186,6 +187,7 @@ impl Runtime for PodHost {
 impl Inner {
     fn create_pod(&self, sandbox: PodSandbox) -> Result<PodCreated, RuntimeError> {
         let id = sandbox.id;
+        check_host_paths(&sandbox)?;
         let net = self.switch.add_pod(id, &sandbox.network).map_err(|error| {
             let message = format!("pod {}/{}: {error}", sandbox.namespace, sandbox.name);
             match error {
@@ -494,6 +496,22 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id)
     }
+}
+
+/// Looks at every host path, so that one that is not as it should be is told before anything runs.
+fn check_host_paths(sandbox: &PodSandbox) -> Result<(), RuntimeError> {
+    let volumes = sandbox.volumes.iter();
+    let of_host: BTreeMap<_, _> = volumes
+        .filter(|(_, volume)| matches!(volume.source, VolumeSource::Host { .. }))
+        .map(|(name, volume)| (name.clone(), volume.clone()))
+        .collect();
+    if of_host.is_empty() {
+        return Ok(());
+    }
+    let volumes = PodVolumes::new(sandbox.directory.clone(), of_host);
+    volumes
+        .check()
+        .map_err(|e| RuntimeError::Mount(e.to_string()))
 }
 
 /// Runs what may wait for a disk where it holds nothing up.

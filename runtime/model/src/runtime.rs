@@ -89,6 +89,9 @@ pub enum RuntimeError {
     /// The order cannot be carried out as it stands; kubelet's CreateContainerError.
     #[error("{0}")]
     Refused(String),
+    /// A volume cannot be had as it is asked for; kubelet's FailedMount. Later it may work.
+    #[error("{0}")]
+    Mount(String),
     /// The module does not load, or imports what nobody provides; kubelet's StartError.
     #[error("{0}")]
     CannotRun(String),

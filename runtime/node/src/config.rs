@@ -30,6 +30,8 @@ pub struct Config {
     pub allocatable: Allocatable,
     /// How names are resolved.
     pub dns: Dns,
+    /// Whether containers get HOSTNAME, as container runtimes set it.
+    pub hostname_variable: bool,
     /// What time it is.
     pub clock: Clock,
 }
@@ -64,6 +66,7 @@ impl Default for Config {
             sink: None,
             allocatable: Allocatable::default(),
             dns: Dns::default(),
+            hostname_variable: true,
             clock: Clock::system(),
         }
     }

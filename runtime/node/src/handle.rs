@@ -108,7 +108,8 @@ impl PodHandle {
     /// # Errors
     /// See [`ExecError`].
     pub async fn exec(&self, request: ExecRequest) -> Result<Exec, ExecError> {
-        self.ask(|reply| Message::Exec(request, reply)).await
+        self.ask(|reply| Message::Exec(Box::new(request), reply))
+            .await
     }
 
     /// Gives input to a container made with `stdin: true`; `None` ends it.
@@ -116,7 +117,7 @@ impl PodHandle {
     /// # Errors
     /// When the container does not run or takes no input.
     pub async fn input(&self, container: &str, chunk: Option<Bytes>) -> Result<(), ExecError> {
-        self.ask(|reply| Message::Input(container.to_owned(), chunk, reply))
+        self.ask(|reply| Message::Input(Box::new((container.to_owned(), chunk)), reply))
             .await
     }
 

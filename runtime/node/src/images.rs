@@ -44,6 +44,9 @@ pub struct PreparedImage {
     pub working_dir: String,
     /// `imageID`.
     pub image_id: String,
+    /// Why it cannot run although it is here, where that is known. Its container then ends with
+    /// StartError, instead of waiting for an image that does not change by itself.
+    pub broken: Option<String>,
     /// How it came here; `None` if it already was.
     pub fetched: Option<Fetched>,
 }

@@ -25,6 +25,8 @@ mod outlet;
 mod probe;
 mod router;
 mod sandbox;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use config::{Clock, Config, Dns};

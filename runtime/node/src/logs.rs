@@ -106,14 +106,15 @@ impl Lines {
         cuts
     }
 
-    /// What is left of unfinished lines.
+    /// What is left of unfinished lines: parts of lines that never ended, so that readers can give
+    /// back exactly what was written.
     pub(crate) fn finish(&mut self) -> Vec<Cut> {
         let streams = [Stream::Stdout, Stream::Stderr];
         let left = streams
             .into_iter()
             .zip(&mut self.unfinished)
             .filter(|(_, line)| !line.is_empty());
-        left.map(|(stream, line)| (stream, Bytes::from(std::mem::take(line)), false))
+        left.map(|(stream, line)| (stream, Bytes::from(std::mem::take(line)), true))
             .collect()
     }
 }
@@ -270,7 +271,7 @@ mod tests {
             ],
         );
         let time = "1970-01-01T00:00:01.500000000Z";
-        let expected = format!("{time} stdout F one\n{time} stderr F err\n{time} stdout F two\n");
+        let expected = format!("{time} stdout F one\n{time} stderr F err\n{time} stdout P two\n");
         assert_eq!(fs::read_to_string(path).expect("a log"), expected);
     }
 

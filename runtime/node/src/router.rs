@@ -88,7 +88,7 @@ impl Router {
     fn tell(&self, pod: PodId, event: Event) {
         if let Some(route) = self.pods().get(&pod) {
             // A worker that is gone has no use for what comes late.
-            let _ = route.worker.send(Message::Runtime(event));
+            let _ = route.worker.send(Message::Runtime(Box::new(event)));
         }
     }
 

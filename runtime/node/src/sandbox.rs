@@ -227,3 +227,87 @@ fn cluster_resolver(pod: &Pod, dns: &Dns, cluster: IpAddr) -> Resolver {
         options: vec!["ndots:5".to_owned()],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::pod::{DnsConfig, Identity};
+
+    use super::*;
+
+    fn pod(policy: DnsPolicy) -> Pod {
+        Pod {
+            identity: Identity {
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+                uid: "u".to_owned(),
+            },
+            hostname: "web".to_owned(),
+            dns_policy: policy,
+            ..Pod::default()
+        }
+    }
+
+    fn dns(cluster: bool) -> Dns {
+        Dns {
+            node: Resolver {
+                nameservers: vec![[192, 0, 2, 1].into()],
+                searches: vec!["example.com".to_owned()],
+                options: vec!["edns0".to_owned()],
+            },
+            cluster: cluster.then(|| [10, 96, 0, 10].into()),
+            domain: "cluster.local".to_owned(),
+        }
+    }
+
+    #[test]
+    fn names_are_resolved_as_the_policy_says() {
+        let node = "search example.com\nnameserver 192.0.2.1\noptions edns0\n";
+        let cluster = "search shop.svc.cluster.local svc.cluster.local cluster.local example.com\n\
+                       nameserver 10.96.0.10\noptions ndots:5\n";
+        let cases = [
+            (DnsPolicy::ClusterFirst, true, false, cluster),
+            (DnsPolicy::ClusterFirst, false, false, node),
+            (DnsPolicy::ClusterFirst, true, true, node),
+            (DnsPolicy::ClusterFirstWithHostNet, true, true, cluster),
+            (DnsPolicy::Default, true, false, node),
+            (DnsPolicy::None, true, false, ""),
+        ];
+        for (policy, has_cluster, host_network, expected) in cases {
+            let pod = Pod {
+                host_network,
+                ..pod(policy)
+            };
+            let text = files::resolv_conf(&resolver(&pod, &dns(has_cluster)));
+            assert_eq!(text, expected, "{policy:?} {has_cluster} {host_network}");
+        }
+    }
+
+    #[test]
+    fn dns_config_adds_and_overrides() {
+        let mut pod = pod(DnsPolicy::ClusterFirst);
+        pod.dns_config = DnsConfig {
+            nameservers: (1..5).map(|last| [192, 0, 2, last].into()).collect(),
+            searches: vec!["cluster.local".to_owned(), "more".to_owned()],
+            options: vec![
+                ("ndots".to_owned(), Some("2".to_owned())),
+                ("rotate".to_owned(), None),
+            ],
+        };
+        assert_eq!(
+            files::resolv_conf(&resolver(&pod, &dns(true))),
+            "search shop.svc.cluster.local svc.cluster.local cluster.local example.com more\n\
+             nameserver 10.96.0.10\nnameserver 192.0.2.1\nnameserver 192.0.2.2\n\
+             options ndots:2 rotate\n"
+        );
+    }
+
+    #[test]
+    fn the_fully_qualified_name_is_the_hostname_where_that_is_asked_for() {
+        let mut pod = pod(DnsPolicy::Default);
+        pod.subdomain = Some("frontend".to_owned());
+        assert_eq!(hostname(&pod, &dns(false)), "web");
+        pod.hostname_as_fqdn = true;
+        let fqdn = "web.frontend.shop.svc.cluster.local";
+        assert_eq!(hostname(&pod, &dns(false)), fqdn);
+    }
+}

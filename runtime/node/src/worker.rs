@@ -37,11 +37,13 @@ use orders::{Bond, Orders};
 type Reply<T> = oneshot::Sender<Result<T, ExecError>>;
 
 /// What comes into a worker's queue, or from its orders.
+///
+/// Kept small: every queue holds room for 32 of them.
 pub(crate) enum Message {
     /// From the runtime.
-    Runtime(runtime::Event),
+    Runtime(Box<runtime::Event>),
     /// What an order has brought.
-    Lifecycle(Event),
+    Lifecycle(Box<Event>),
     /// An image that an attempt waited for.
     Image(InstanceId, Box<PreparedImage>),
     /// The runtime knows a sandbox no more: its process ended. Which sandbox, and why.
@@ -57,9 +59,9 @@ pub(crate) enum Message {
     /// End it at once.
     Kill,
     /// Run a command.
-    Exec(ExecRequest, Reply<Exec>),
+    Exec(Box<ExecRequest>, Reply<Exec>),
     /// Give input to a container.
-    Input(String, Option<Bytes>, Reply<()>),
+    Input(Box<(String, Option<Bytes>)>, Reply<()>),
     /// Connect to a port.
     Connect(u16, Reply<UnixStream>),
 }
@@ -83,6 +85,14 @@ pub(crate) struct Worker {
     sandbox: u32,
     deadline: Option<Tick>,
     is_changed: bool,
+}
+
+// === impl Message ===
+
+impl Message {
+    fn lifecycle(event: Event) -> Self {
+        Self::Lifecycle(Box::new(event))
+    }
 }
 
 // === impl Worker ===
@@ -134,7 +144,14 @@ impl Worker {
     ) {
         let clock = self.shared.config.clock;
         self.step(Event::Time);
-        while !self.is_done() {
+        loop {
+            // What is answered at once is heard before anything is reported or waited for.
+            while let Some(message) = self.orders.ready().await {
+                self.hear(message);
+            }
+            if self.is_done() {
+                break;
+            }
             if std::mem::take(&mut self.is_changed) {
                 reporter.send_replace(Arc::new(self.report()));
             }
@@ -189,8 +206,8 @@ impl Worker {
 
     fn hear(&mut self, message: Message) {
         match message {
-            Message::Runtime(event) => self.hear_runtime(event),
-            Message::Lifecycle(event) => self.step(event),
+            Message::Runtime(event) => self.hear_runtime(*event),
+            Message::Lifecycle(event) => self.step(*event),
             Message::Image(instance, image) => self.image_is_here(instance, *image),
             Message::Lost(sandbox, why) => self.lost(sandbox, why),
             Message::NotRemoved(why) => {
@@ -212,8 +229,8 @@ impl Worker {
                 self.step(Event::Stop { grace });
             }
             Message::Kill => self.step(Event::Kill),
-            Message::Exec(request, reply) => self.exec(request, reply),
-            Message::Input(container, chunk, reply) => self.input(&container, chunk, reply),
+            Message::Exec(request, reply) => self.exec(*request, reply),
+            Message::Input(input, reply) => self.input(*input, reply),
             Message::Connect(port, reply) => self.connect(port, reply),
         }
     }
@@ -264,5 +281,15 @@ impl Worker {
             usage.sent += stats.sent;
         }
         self.read_last_words(place, instance, exit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_small() {
+        assert!(size_of::<Message>() <= 32, "{}", size_of::<Message>());
     }
 }

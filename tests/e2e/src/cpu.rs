@@ -54,7 +54,7 @@ fn is_near(measured: f64, wanted: f64) -> bool {
 fn requests_are_shares_of_a_cpu_that_is_wanted_by_all() -> anyhow::Result<()> {
     let pod = counting(Pod::new("p"), "one", json!({"requests": {"cpu": "100m"}}));
     let pod = counting(pod, "three", json!({"requests": {"cpu": "300m"}}));
-    let ended = Run::of(pod)?.on_one_cpu().finish()?;
+    let ended = Run::of(pod)?.alone().on_one_cpu().finish()?;
     let ratio = steps(&ended, "three")? / steps(&ended, "one")?;
     assert!(
         is_near(ratio, 3.0),
@@ -68,7 +68,7 @@ fn requests_are_shares_of_a_cpu_that_is_wanted_by_all() -> anyhow::Result<()> {
 fn a_limit_holds_and_its_time_is_told_as_it_was() -> anyhow::Result<()> {
     let pod = counting(Pod::new("p"), "fifth", json!({"limits": {"cpu": "200m"}}));
     let pod = counting(pod, "free", Value::Null);
-    let ended = Run::of(pod)?.finish()?;
+    let ended = Run::of(pod)?.alone().finish()?;
     let fifth = cpu_time(&ended, "fifth")?;
     assert!(
         is_near(fifth, 1.0),

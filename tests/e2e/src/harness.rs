@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+mod alone;
 mod fetch;
 mod pod;
 mod programs;

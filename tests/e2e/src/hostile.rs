@@ -85,7 +85,7 @@ fn the_metadata_address_of_clouds_is_out_of_reach() -> anyhow::Result<()> {
 
 #[test]
 fn a_datagram_cannot_be_sent_in_another_name() -> anyhow::Result<()> {
-    for source in ["8.8.8.8:53", "127.0.0.2:53", "169.254.1.1:53"] {
+    for source in ["8.8.8.8:53", "192.0.2.1:53", "169.254.1.1:53"] {
         let ended = run(
             "net",
             &["udp-send", "127.0.0.1:9999", "x", source],
@@ -147,12 +147,11 @@ fn a_link_swapped_while_it_is_opened_does_not_lead_out() -> anyhow::Result<()> {
         .file("outside/name", SECRET)?
         .file("inside/inner/name", "its own")?;
     let mount = json!({"volumeMounts": [{"name": "data", "mountPath": "/data"}]});
-    let outside = run.path("outside");
     let pod = Pod::new("p")
         .container(
             "swap",
             "fs",
-            &["swap", "/data", "20000", &outside],
+            &["swap", "/data", "20000", "../outside"],
             mount.clone(),
         )
         .container("chase", "fs", &["chase", "/data", "20000", "name"], mount)
@@ -256,7 +255,7 @@ fn pollables_and_random_bytes_are_limited() -> anyhow::Result<()> {
         "{end}"
     );
     // One call may not make the host set aside what the guest names.
-    let random = run("host", &["random", "4096", "1073741824"], Value::Null)?;
+    let random = run("host", &["random", "1024", "1073741824"], Value::Null)?;
     assert_ne!(
         random.said.terminated("p", "c")["exitCode"],
         0,
@@ -357,7 +356,10 @@ fn what_a_guest_may_write_is_limited_where_its_volume_is() -> anyhow::Result<()>
         let written: u64 = written.context(transcript.clone())?.parse()?;
         assert!(written <= 4 * 1024 * 1024, "{world}: {transcript}");
         assert!(
-            logs.contains("StorageFull") || logs.contains("QuotaExceeded"),
+            // std for wasm32-wasip2 has no name for a full device.
+            ["StorageFull", "QuotaExceeded", "Uncategorized"]
+                .iter()
+                .any(|kind| logs.contains(kind)),
             "{transcript}"
         );
     }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 
+use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -212,7 +214,13 @@ fn a_killed_child_is_replaced_where_the_policy_says_so() -> anyhow::Result<()> {
         running.wait_container("p", "c", "a second life", |status| {
             status["restartCount"] == 1 && status["state"]["running"].is_object()
         })?;
-        wait_served(&mut running, "p")?;
+        running.wait_for("a second page", |line| {
+            let log = line.told("log").filter(|log| log["attempt"] == 1)?;
+            log["text"].as_str()?.contains("listening").then_some(())
+        })?;
+        let address = running.said.status("p")["podIP"].as_str();
+        let address: IpAddr = address.context("a pod without an address")?.parse()?;
+        assert!(fetch((address, 8080).into(), "/")?.starts_with('p'));
     }
     Ok(())
 }

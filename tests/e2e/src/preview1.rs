@@ -13,6 +13,15 @@ fn ports() -> Value {
     json!({"ports": [{"name": "http", "containerPort": 8080}, {"name": "admin", "containerPort": 8081}]})
 }
 
+/// A declared port that is asked for until it answers: a listener listens from the module's first
+/// accept or poll on, and not before.
+fn probed_port(port: u16) -> Value {
+    json!({
+        "ports": [{"containerPort": port}],
+        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+    })
+}
+
 /// Runs the C guest of odd calls.
 fn raw(args: &[&str]) -> anyhow::Result<Ended> {
     Run::of(Pod::one("raw1@p1", args, Value::Null))?.finish()
@@ -36,7 +45,9 @@ fn declared_ports_are_listeners_that_the_module_is_told_of() -> anyhow::Result<(
 
 #[test]
 fn a_module_serves_on_every_listener_it_is_given() -> anyhow::Result<()> {
-    let pod = Pod::one("sockets1@p1", &["page", "old but well"], ports());
+    let mut fields = ports();
+    fields["readinessProbe"] = probed_port(8080)["readinessProbe"].clone();
+    let pod = Pod::one("sockets1@p1", &["page", "old but well"], fields);
     let mut running = Run::of(pod)?.start()?;
     running.wait_log("p", "c", "serving 2")?;
     let address = running.wait_ready("p")?;
@@ -78,11 +89,7 @@ fn one_poll_waits_for_listeners_and_connections_together() -> anyhow::Result<()>
     if !has_c_compiler() {
         return skip("the guest poll1 needs clang");
     }
-    let pod = Pod::one(
-        "poll1@p1",
-        &["20"],
-        json!({"ports": [{"containerPort": 7000}]}),
-    );
+    let pod = Pod::one("poll1@p1", &["20"], probed_port(7000));
     let mut running = Run::of(pod)?.start()?;
     running.wait_log("p", "c", "serving 1, LISTEN_FDS 1")?;
     let address = running.wait_ready("p")?;

@@ -198,7 +198,10 @@ fn mistakes() -> Vec<(String, &'static [&'static str])> {
             &["pod.yaml:4:", "metadata.name"],
         ),
         (
-            hello.replace("kind: Pod", "kind: Deployment"),
+            hello.replace(
+                "apiVersion: v1\nkind: Pod",
+                "apiVersion: apps/v1\nkind: Deployment",
+            ),
             &["pod.yaml:2:", "Deployment"],
         ),
         (

@@ -62,6 +62,8 @@ int main(int argc, char **argv) {
         if (is_socket(fd))
             watch(fd);
     listeners = watching;
+    // Given listeners open at their first use; whoever reads that it serves may come at once.
+    poll(watched, watching, 0);
     const char *told = getenv("LISTEN_FDS");
     printf("serving %zu, LISTEN_FDS %s\n", (size_t)listeners, told ? told : "unset");
     if (listeners == 0)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 /// localhost is the pod's own: the server's port is here because both are in one pod.
 const SERVER: &str = "127.0.0.1:8080";
 const DIARY: &str = "/shared/diary.txt";
+const DRAFT: &str = "/shared/diary.draft";
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Two containers of a pod start side by side, so the first questions may come too early.
@@ -30,16 +31,20 @@ fn main() -> io::Result<()> {
         };
         let took = start.elapsed();
         fastest = fastest.min(took);
+        note(question, count, fastest)?;
         println!("question {question}: the server at {SERVER} has answered {count} (in {took:?})");
-        fs::write(
-            DIARY,
-            format!(
-                "asked {SERVER} {question} times\nthe last answer was {count}, the fastest took {fastest:?}\n"
-            ),
-        )?;
         sleep(PAUSE);
     }
     Ok(())
+}
+
+/// Writes the diary. Under another name first, so that the server never reads half of it.
+fn note(question: u64, count: u64, fastest: Duration) -> io::Result<()> {
+    let text = format!(
+        "asked {SERVER} {question} times\nthe last answer was {count}, the fastest took {fastest:?}\n"
+    );
+    fs::write(DRAFT, text)?;
+    fs::rename(DRAFT, DIARY)
 }
 
 /// Asks how many questions the server has answered.

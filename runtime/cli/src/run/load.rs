@@ -209,6 +209,9 @@ impl Loading {
                 if count == 1 { "error" } else { "errors" }
             );
         }
+        for (image, path) in &self.images {
+            check_wasm(image, path)?;
+        }
         if self.workload.pods.is_empty() {
             bail!("nothing to run: the manifests hold no Pod");
         }
@@ -225,6 +228,25 @@ fn has_wasm_extension(path: &str) -> bool {
     Path::new(path)
         .extension()
         .is_some_and(|extension| extension == "wasm")
+}
+
+/// A `file:` image that is not there is told before anything runs, rather than tried for ever.
+fn check_wasm(image: &str, path: &Path) -> anyhow::Result<()> {
+    let about = fs::metadata(path)
+        .with_context(|| format!("image {image:?}: cannot open {}", path.display()))?;
+    if !about.is_file() {
+        bail!("image {image:?}: {} is not a file", path.display());
+    }
+    let mut magic = [0; 4];
+    let read = fs::File::open(path).and_then(|mut file| file.read(&mut magic));
+    let read = read.with_context(|| format!("image {image:?}: cannot read {}", path.display()))?;
+    if magic.get(..read) != Some(b"\0asm") {
+        bail!(
+            "image {image:?}: {} is not a wasm file: it does not begin with \\0asm",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// `HOST:GUEST[:ro]`.

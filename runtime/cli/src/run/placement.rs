@@ -108,7 +108,11 @@ fn pod_host_args(confinement: &Confinement) -> Vec<OsString> {
 }
 
 /// What the node knows of this machine.
-pub(crate) fn node_config(data: &DataDir, sink: Arc<dyn node::LogSink>) -> node::Config {
+pub(crate) fn node_config(
+    data: &DataDir,
+    sink: Arc<dyn node::LogSink>,
+    hostname_variable: bool,
+) -> node::Config {
     let name = rustix::system::uname()
         .nodename()
         .to_string_lossy()
@@ -124,6 +128,8 @@ pub(crate) fn node_config(data: &DataDir, sink: Arc<dyn node::LogSink>) -> node:
             cluster: None,
             domain: "cluster.local".to_owned(),
         },
+        // A lone program gets the environment that the command line gives, and no more.
+        hostname_variable,
         ..node::Config::default()
     }
 }

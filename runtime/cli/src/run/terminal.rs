@@ -55,7 +55,7 @@ impl Terminal {
         } else {
             printed.extend_from_slice(escaped(text).as_bytes());
         }
-        if !partial || self.prefixes {
+        if !partial || (self.prefixes && !self.raw) {
             printed.push(b'\n');
         }
         write_now(stream, &printed);

@@ -129,7 +129,7 @@ impl Worker {
             if let Some(log) = log.filter(|_| from_log && message.is_empty()) {
                 message = log.tail(limit);
             }
-            Message::Lifecycle(Event::Exited {
+            Message::lifecycle(Event::Exited {
                 instance,
                 exit,
                 message,
@@ -193,8 +193,9 @@ impl Worker {
                 let more = shared.runtime.update(id, Update::AddVolumes(etc));
                 more.await.map(|()| created.addresses)
             };
-            Message::Lifecycle(match made.await {
+            Message::lifecycle(match made.await {
                 Ok(addresses) => Event::SandboxReady { addresses },
+                Err(RuntimeError::Mount(why)) => failed("FailedMount", why, Retry::Later),
                 Err(error) => failed(
                     "FailedCreatePodSandBox",
                     format!("Failed to create pod sandbox: {error}"),
@@ -223,7 +224,7 @@ impl Worker {
         let pulling = move || {
             if let Some(queue) = queue.upgrade() {
                 // A worker that is gone needs to be told nothing.
-                let _ = queue.send(Message::Lifecycle(Event::ImagePulling { instance }));
+                let _ = queue.send(Message::lifecycle(Event::ImagePulling { instance }));
             }
         };
         let want = ImageWant {
@@ -237,7 +238,7 @@ impl Worker {
         self.orders.give(Bond::Instance(instance), async move {
             match images.prepare(want).await {
                 Ok(image) => Message::Image(instance, Box::new(image)),
-                Err(error) => Message::Lifecycle(Event::ImageFailed {
+                Err(error) => Message::lifecycle(Event::ImageFailed {
                     instance,
                     reason: error.reason,
                     message: error.message,

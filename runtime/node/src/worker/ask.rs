@@ -41,7 +41,7 @@ impl Worker {
                     None => Ok(()),
                 },
             };
-            Message::Lifecycle(Event::Hooked {
+            Message::lifecycle(Event::Hooked {
                 instance,
                 hook,
                 result,
@@ -68,7 +68,7 @@ impl Worker {
                 }
                 _ => ProbeOutcome::Error("no such container".to_owned()),
             };
-            Message::Lifecycle(Event::Probed {
+            Message::lifecycle(Event::Probed {
                 instance,
                 kind,
                 outcome,
@@ -102,10 +102,11 @@ impl Worker {
         });
     }
 
-    pub(super) fn input(&mut self, container: &str, chunk: Option<Bytes>, reply: Reply<()>) {
-        let Some(instance) = self.running(container) else {
+    pub(super) fn input(&mut self, input: (String, Option<Bytes>), reply: Reply<()>) {
+        let (container, chunk) = input;
+        let Some(instance) = self.running(&container) else {
             // Whoever asked is gone: they need no answer.
-            let _ = reply.send(Err(self.not_running(Some(container))));
+            let _ = reply.send(Err(self.not_running(Some(&container))));
             return;
         };
         let runtime = Arc::clone(&self.shared.runtime);

@@ -27,9 +27,14 @@ impl Worker {
         let pod = Arc::clone(&self.pod);
         let found = self.images.iter().position(|(of, _)| *of == instance);
         let (Some(container), Some(found)) = (place.of(&pod), found) else {
-            return;
+            let failure = LaunchFailure::Create("its image is gone".to_owned());
+            return self.step(Event::LaunchFailed { instance, failure });
         };
         let (_, image) = self.images.swap_remove(found);
+        if let Some(why) = image.broken {
+            let failure = LaunchFailure::Start(why);
+            return self.step(Event::LaunchFailed { instance, failure });
+        }
         let spec = match self.instance_spec(place, container, instance, &image) {
             Ok(spec) => spec,
             Err(why) => {
@@ -51,7 +56,7 @@ impl Worker {
         let (runtime, pod) = (Arc::clone(&self.shared.runtime), self.id);
         let sandbox = self.sandbox;
         self.orders.give(Bond::Instance(instance), async move {
-            let failed = |failure| Message::Lifecycle(Event::LaunchFailed { instance, failure });
+            let failed = |failure| Message::lifecycle(Event::LaunchFailed { instance, failure });
             if let Some(volume) = reset
                 && let Err(error) = runtime.update(pod, Update::ResetFile(volume)).await
             {
@@ -63,7 +68,7 @@ impl Worker {
                 Err(error) => return not_created(instance, sandbox, error),
             }
             match runtime.start(instance).await {
-                Ok(()) => Message::Lifecycle(Event::Launched { instance }),
+                Ok(()) => Message::lifecycle(Event::Launched { instance }),
                 Err(RuntimeError::Gone(why)) => Message::Lost(sandbox, why),
                 Err(error) => failed(LaunchFailure::Start(error.to_string())),
             }
@@ -93,7 +98,9 @@ impl Worker {
         for (name, value) in &image.env {
             environment.set_default(name, value);
         }
-        environment.set_default("HOSTNAME", &sandbox::hostname(&self.pod, &config.dns));
+        if config.hostname_variable {
+            environment.set_default("HOSTNAME", &sandbox::hostname(&self.pod, &config.dns));
+        }
         let working_dir = container.working_dir.as_ref().unwrap_or(&image.working_dir);
         let ports = container.ports.iter().map(|port| {
             let name = port.name.clone().unwrap_or_default();
@@ -154,7 +161,7 @@ impl Worker {
 fn not_created(instance: InstanceId, sandbox: u32, error: RuntimeError) -> Message {
     match error {
         RuntimeError::Gone(why) | RuntimeError::NotFound(why) => Message::Lost(sandbox, why),
-        other => Message::Lifecycle(Event::LaunchFailed {
+        other => Message::lifecycle(Event::LaunchFailed {
             instance,
             failure: LaunchFailure::Create(other.to_string()),
         }),

@@ -61,6 +61,14 @@ impl Orders {
         self.under_way.is_empty()
     }
 
+    /// What an order brings that is answered already, if there is one. Does not wait.
+    pub(super) fn ready(&mut self) -> impl Future<Output = Option<Message>> + Send {
+        poll_fn(|context| match self.poll(context) {
+            Poll::Ready(message) => Poll::Ready(Some(message)),
+            Poll::Pending => Poll::Ready(None),
+        })
+    }
+
     /// What the next answered order brings; never, while there are none.
     pub(super) fn next(&mut self) -> impl Future<Output = Message> + Send {
         poll_fn(|context| self.poll(context))
@@ -109,7 +117,8 @@ mod tests {
         orders.give(Bond::None, async { done(2) });
         orders.give(Bond::None, async { done(3) });
         assert_eq!(instance(orders.next().await), 2);
-        assert_eq!(instance(orders.next().await), 3);
+        assert_eq!(instance(orders.ready().await.unwrap()), 3);
+        assert!(orders.ready().await.is_none());
         answer.send(()).unwrap();
         assert_eq!(instance(orders.next().await), 1);
         assert!(orders.is_empty());

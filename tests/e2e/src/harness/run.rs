@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::alone::Place;
 use super::said::{container_of, ready_address};
 use super::{Line, PATIENCE, Said, guest, root, wasmpod};
 
@@ -27,6 +28,7 @@ pub(crate) struct Run {
     is_json: bool,
     user: Option<u32>,
     is_on_one_cpu: bool,
+    is_alone: bool,
 }
 
 /// A run under way. Dropping it kills what still runs.
@@ -36,6 +38,8 @@ pub(crate) struct Running {
     /// What was said until now.
     pub(crate) said: Said,
     home: TempDir,
+    /// Held until the run has ended.
+    _place: Place,
 }
 
 /// A run that has ended.
@@ -64,6 +68,7 @@ impl Run {
             is_json: true,
             user: None,
             is_on_one_cpu: false,
+            is_alone: false,
         })
     }
 
@@ -114,6 +119,12 @@ impl Run {
         self
     }
 
+    /// While no other run of these tests is under way: for those that measure.
+    pub(crate) fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self
+    }
+
     /// On the first CPU only.
     pub(crate) fn on_one_cpu(mut self) -> Self {
         self.is_on_one_cpu = true;
@@ -134,6 +145,7 @@ impl Run {
 
     /// Starts it.
     pub(crate) fn start(self) -> anyhow::Result<Running> {
+        let place = Place::take(self.is_alone);
         let mut command = self.command()?;
         let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
         if let (Some(text), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
@@ -151,6 +163,7 @@ impl Run {
             incoming,
             said: Said::default(),
             home: self.home,
+            _place: place,
         })
     }
 

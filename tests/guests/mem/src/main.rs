@@ -12,36 +12,20 @@ const PAGE: usize = 4096;
 /// Between two lines of progress.
 const TELL_EVERY: usize = 8 * MIB;
 
+/// What it can do.
+#[rustfmt::skip]
+const CASES: &[case::Case] = &[
+    ("grow", "MIB: takes it in one step and touches it", grow),
+    ("steps", "[STEP_KIB]: takes and touches until it is ended", steps),
+    ("try", "MIB: asks for it and tells whether it was given; goes on either way", try_to),
+    ("pages", "[STEP_PAGES]: memory.grow until it is refused, without touching", pages),
+    ("hold", "MIB: takes it, touches it and sleeps for ever", hold),
+    ("churn", "MIB ROUNDS: takes it and gives it back, again and again", churn),
+    ("recurse", ": calls itself until the stack ends", recurse),
+];
+
 fn main() -> ExitCode {
-    case::run(&[
-        ("grow", "MIB: takes it in one step and touches it", grow),
-        (
-            "steps",
-            "[STEP_KIB]: takes and touches until it is ended",
-            steps,
-        ),
-        (
-            "try",
-            "MIB: asks for it and tells whether it was given; goes on either way",
-            try_to,
-        ),
-        (
-            "pages",
-            "[STEP_PAGES]: memory.grow until it is refused, without touching",
-            pages,
-        ),
-        (
-            "hold",
-            "MIB: takes it, touches it and sleeps for ever",
-            hold,
-        ),
-        (
-            "churn",
-            "MIB ROUNDS: takes it and gives it back, again and again",
-            churn,
-        ),
-        ("recurse", ": calls itself until the stack ends", recurse),
-    ])
+    case::run(CASES)
 }
 
 /// This much memory, every page of it written.

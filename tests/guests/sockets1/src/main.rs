@@ -15,24 +15,16 @@ use case::Args;
 /// Preopened directories come first; a pod has far fewer mounts than this.
 const HIGHEST_DESCRIPTOR: i32 = 1024;
 
+/// What it can do.
+#[rustfmt::skip]
+const CASES: &[case::Case] = &[
+    ("listeners", ": prints the descriptors of its listeners and the variables about them", listeners),
+    ("echo", "[CONNECTIONS]: gives back what it gets on the first listener", echo),
+    ("page", "TEXT [COUNT]: answers HTTP requests on every listener in turns, without blocking", page),
+];
+
 fn main() -> ExitCode {
-    case::run(&[
-        (
-            "listeners",
-            ": prints the descriptors of its listeners and the variables about them",
-            listeners,
-        ),
-        (
-            "echo",
-            "[CONNECTIONS]: gives back what it gets on the first listener",
-            echo,
-        ),
-        (
-            "page",
-            "TEXT [COUNT]: answers HTTP requests on every listener in turns, without blocking",
-            page,
-        ),
-    ])
+    case::run(CASES)
 }
 
 fn descriptors() -> impl Iterator<Item = i32> {
@@ -43,6 +35,16 @@ fn first_listener() -> io::Result<TcpListener> {
     let fd = descriptors().next();
     fd.map(raw::listener)
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no listening descriptor"))
+}
+
+/// Asks once for a connection without waiting: a given listener opens at its first use, and
+/// whoever reads that it serves may come at once.
+fn open(listener: &TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    if let Ok((early, _)) = listener.accept() {
+        drop(early);
+    }
+    listener.set_nonblocking(false)
 }
 
 fn listeners(_: &Args) -> io::Result<()> {
@@ -60,6 +62,7 @@ fn listeners(_: &Args) -> io::Result<()> {
 
 fn echo(args: &Args) -> io::Result<()> {
     let listener = first_listener()?;
+    open(&listener)?;
     println!("serving");
     for _ in 0..args.number(0, usize::MAX)? {
         let (stream, _) = listener.accept()?;
@@ -83,6 +86,7 @@ fn echo_one(mut stream: &TcpStream) -> io::Result<()> {
 fn page(args: &Args) -> io::Result<()> {
     let listeners: Vec<TcpListener> = descriptors().map(raw::listener).collect();
     for listener in &listeners {
+        open(listener)?;
         listener.set_nonblocking(true)?;
     }
     let text = args.text(0)?;

@@ -75,12 +75,16 @@ impl Stand {
             observer: Arc::new(Unobserved),
         })?;
         let volumes = PodVolumes::new(folder.to_owned(), BTreeMap::new());
+        let root = RootSpec {
+            container: "guest".to_owned(),
+            ..RootSpec::default()
+        };
         let (reports, incoming) = mpsc::unbounded_channel();
         Ok(Self {
             image: engine.image(&digest, &path)?,
             engine,
             net: switch.add_pod(PodId(0), &PodNetwork::default())?,
-            files: MountTable::new(&volumes, RootSpec::default(), &[])?,
+            files: MountTable::new(&volumes, root, &[])?,
             reports,
             incoming,
             _runtime: runtime,

@@ -189,6 +189,7 @@ impl Images for Ready {
                 env: Vec::new(),
                 working_dir: "/".to_owned(),
                 image_id: format!("sha256:{}", image.digest),
+                broken: None,
                 fetched: None,
             })
         })
