@@ -37,7 +37,9 @@ pub fn assign(object: &mut Object, now: SystemTime) {
     if let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) {
         fill(metadata, "name", || generated(&prefix));
     }
-    fill(metadata, "uid", uid);
+    // Whatever the manifest says, as an API server does: what names a pod's files is not its
+    // author's to choose, and no two pods share it.
+    metadata.insert("uid".to_owned(), Value::String(uid()));
     fill(metadata, "creationTimestamp", || rfc3339(now));
 }
 
@@ -93,12 +95,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fills_in_what_is_absent_only() {
-        let mut object = Object::new(json!({"metadata": {"name": "web", "uid": "1"}})).unwrap();
+    fn fills_in_what_is_absent_and_chooses_the_uid() {
+        let mut object =
+            Object::new(json!({"metadata": {"name": "web", "uid": "../../1"}})).unwrap();
         assign(&mut object, SystemTime::UNIX_EPOCH);
-        assert_eq!(
-            (object.name(), object.namespace(), object.uid()),
-            ("web", "default", "1")
+        assert_eq!((object.name(), object.namespace()), ("web", "default"));
+        // The uid names files: it is never the manifest's.
+        assert!(
+            object
+                .uid()
+                .bytes()
+                .all(|b| b.is_ascii_hexdigit() || b == b'-')
         );
         let created = object.value().pointer("/metadata/creationTimestamp");
         assert_eq!(created, Some(&json!("1970-01-01T00:00:00Z")));

@@ -120,7 +120,7 @@ fn mount((number, directory): &(usize, &Directory)) -> Value {
 fn volume((number, directory): &(usize, &Directory)) -> Value {
     json!({
         "name": format!("dir-{number}"),
-        "hostPath": { "path": directory.host, "type": "Directory" }
+        "hostPath": { "path": directory.host }
     })
 }
 
@@ -217,7 +217,7 @@ mod tests {
                     "resources": {"limits": {"cpu": "1"}},
                     "volumeMounts": [{"name": "dir-0", "mountPath": "/data", "readOnly": true}]
                 }],
-                "volumes": [{"name": "dir-0", "hostPath": {"path": "/srv", "type": "Directory"}}]
+                "volumes": [{"name": "dir-0", "hostPath": {"path": "/srv"}}]
             }))
         );
     }

@@ -58,6 +58,9 @@ pub(crate) struct PodHost {
     /// What it may change.
     #[arg(long)]
     pub(crate) write: Vec<PathBuf>,
+    /// Where its volumes in memory lie.
+    #[arg(long)]
+    pub(crate) memory_dir: Option<PathBuf>,
 }
 
 /// `wasmpod run`.
@@ -80,22 +83,22 @@ pub(crate) struct Run {
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,
     /// A variable of its environment.
-    #[arg(long, value_name = "K=V", requires = "image", value_parser = variable)]
+    #[arg(long, value_name = "K=V", conflicts_with = "filename", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
     /// A directory or file of this machine at a path of the container.
-    #[arg(long, value_name = "HOST:GUEST[:ro]", requires = "image")]
+    #[arg(long, value_name = "HOST:GUEST[:ro]", conflicts_with = "filename")]
     pub(crate) dir: Vec<String>,
     /// A port of this machine that leads to a port of the pod.
-    #[arg(long, value_name = "HOST:CONTAINER[/udp]", requires = "image")]
+    #[arg(long, value_name = "HOST:CONTAINER[/udp]", conflicts_with = "filename")]
     pub(crate) publish: Vec<String>,
     /// The most CPU it may use, for example 500m or 2.
-    #[arg(long, value_name = "QUANTITY", requires = "image")]
+    #[arg(long, value_name = "QUANTITY", conflicts_with = "filename", value_parser = quantity)]
     pub(crate) cpu: Option<String>,
     /// The most memory it may use, for example 64Mi.
-    #[arg(long, value_name = "QUANTITY", requires = "image")]
+    #[arg(long, value_name = "QUANTITY", conflicts_with = "filename", value_parser = quantity)]
     pub(crate) memory: Option<String>,
     /// The pod's own network, or this machine's as it is.
-    #[arg(long, value_enum, requires = "image", default_value_t = Network::Pod)]
+    #[arg(long, value_enum, conflicts_with = "filename", default_value_t = Network::Pod)]
     pub(crate) network: Network,
     /// Print an object per line instead of text.
     #[arg(short, long, value_enum)]
@@ -133,6 +136,17 @@ pub(crate) enum Placement {
     Child,
     /// In a child process for each pod.
     ChildPerPod,
+}
+
+/// A limit that lets something run.
+fn quantity(text: &str) -> Result<String, String> {
+    let quantity: model::Quantity = text
+        .parse()
+        .map_err(|e: model::quantity::NotAQuantity| e.to_string())?;
+    if quantity.milli() <= 0 {
+        return Err("a limit must be greater than 0".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

@@ -33,6 +33,7 @@ pub(crate) fn serve(options: PodHost) -> anyhow::Result<ExitCode> {
     host::confine(&Confinement {
         read: options.read,
         write: options.write,
+        memory: options.memory_dir.clone(),
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -45,7 +46,12 @@ pub(crate) fn serve(options: PodHost) -> anyhow::Result<ExitCode> {
     };
     let range = net::PodRange::LOOPBACK;
     runtime
-        .block_on(host::serve(sockets, range, crate::run::toolbox()))
+        .block_on(host::serve(
+            sockets,
+            range,
+            options.memory_dir,
+            crate::run::toolbox(),
+        ))
         .context("the pod host lost its parent")?;
     Ok(ExitCode::SUCCESS)
 }

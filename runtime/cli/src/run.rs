@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use host::CodeStore;
 use node::{ManifestObjects, Node, PodHandle, Router};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::data_dir::DataDir;
@@ -31,9 +31,6 @@ use crate::images::{FileImages, Files};
 use crate::options::{Common, Run};
 use load::Loaded;
 use printer::Printer;
-
-/// The exit code of a run that was interrupted: 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
 
 /// Threads for everything but guests: sockets, probes, logs.
 const THREADS: usize = 2;
@@ -62,13 +59,14 @@ async fn to_the_end(data: &DataDir, options: &Run, loaded: Loaded) -> anyhow::Re
     let printer = Arc::new(Printer::new(options));
     let router = Arc::new(Router::new());
     let code = Arc::new(CodeStore::new(data.code(), placement::compiler()?));
-    let files = Arc::new(Files::new(Arc::clone(&code)));
+    let files = Arc::new(Files::new(code));
+    let mut memory = placement::Memory::none();
     let runtime = placement::start(
         options.placement,
         data,
         Arc::clone(&router),
-        code,
         Arc::clone(&files),
+        &mut memory,
     )?;
     let node = Node::new(
         runtime,
@@ -82,8 +80,7 @@ async fn to_the_end(data: &DataDir, options: &Run, loaded: Loaded) -> anyhow::Re
         ),
     );
     let events = tokio::spawn(printer::events(Arc::clone(&printer), node.events()));
-    let mut interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
-    let mut terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut signals = Signals::listen()?;
     let mut pods = Vec::new();
     let mut ends = JoinSet::new();
     for admitted in &loaded.workload.pods {
@@ -98,15 +95,19 @@ async fn to_the_end(data: &DataDir, options: &Run, loaded: Loaded) -> anyhow::Re
     if let Some(pod) = pods.first().filter(|_| loaded.stdin) {
         tokio::spawn(forward_stdin(pod.clone(), loaded.container.clone()));
     }
-    let mut asked = 0_u32;
+    let mut asked = None;
     loop {
-        tokio::select! {
-            ended = ends.join_next() => if ended.is_none() { break },
-            _ = interrupts.recv() => stop(&pods, &mut asked),
-            _ = terminations.recv() => stop(&pods, &mut asked),
-        }
+        let signal = tokio::select! {
+            ended = ends.join_next() => match ended {
+                Some(_) => continue,
+                None => break,
+            },
+            signal = signals.next() => signal,
+        };
+        stop(&pods, asked.is_some());
+        asked.get_or_insert(signal);
     }
-    let summary = summary::of(&pods, asked > 0);
+    let summary = summary::of(&pods, asked);
     drop(node);
     // Ends with the node: every event has been printed then.
     let _ = tokio::time::timeout(LAST_CALLS, events).await;
@@ -114,14 +115,43 @@ async fn to_the_end(data: &DataDir, options: &Run, loaded: Loaded) -> anyhow::Re
     Ok(ExitCode::from(summary.exit_code))
 }
 
+/// The signals that end a run.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    /// Listens from now on.
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one that comes.
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.hangup.recv() => SignalKind::hangup(),
+        }
+    }
+}
+
 /// The first time asks the pods to stop, each within its grace period; the second ends them.
-fn stop(pods: &[PodHandle], asked: &mut u32) {
-    *asked += 1;
+fn stop(pods: &[PodHandle], again: bool) {
     for pod in pods {
-        if *asked == 1 {
-            pod.stop(None);
-        } else {
+        if again {
             pod.kill();
+        } else {
+            pod.stop(None);
         }
     }
 }

@@ -14,7 +14,8 @@ pub(crate) fn start(common: &Common) {
     let filter = EnvFilter::try_from_env("WASMPOD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     // A second start in one process would only be refused, which is as well.
     let _ = match common.log_format {
         LogFormat::Text => builder.with_target(false).try_init(),

@@ -132,7 +132,11 @@ fn publish(directory: &Path, path: &Path, code: &[u8]) -> anyhow::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(&staged)
-        .and_then(|mut file| file.write_all(code))
+        .and_then(|mut file| {
+            file.write_all(code)?;
+            // After a crash the name must not stand for half a file.
+            file.sync_all()
+        })
         .and_then(|()| fs::rename(&staged, path));
     written.with_context(|| {
         let _ = fs::remove_file(&staged);

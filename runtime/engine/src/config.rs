@@ -1,7 +1,7 @@
 //! How wasmtime is set up: the two configurations, and where instances come from.
 //!
 //! Compiled code is bound to a configuration, so everything that shapes code stands in
-//! [`tunables`] and is equal for every tier; only the allocation differs between tiers.
+//! `tunables` and is equal for every tier; only the allocation differs between tiers.
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -50,7 +50,7 @@ pub fn engine(kind: Kind, allocation: Allocation) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// The revision of [`tunables`]: raised with every change to them, so that code compiled for other
+/// The revision of `tunables`: raised with every change to them, so that code compiled for other
 /// settings is not found.
 const REVISION: u32 = 1;
 

@@ -97,9 +97,13 @@ impl Executor {
         TaskHandle::new(task)
     }
 
-    /// Lets an account's tasks be scheduled again after [`Account::set_paused`].
+    /// Lets tasks be scheduled again after [`Account::set_paused`] or new limits; those that may
+    /// still not run are held back again at their turn.
     pub fn resume(&self) {
-        self.shared.lock().release_paused();
+        let mut queue = self.shared.lock();
+        queue.release_throttled(None);
+        queue.release_paused();
+        drop(queue);
         self.shared.work.notify_all();
     }
 
@@ -179,7 +183,6 @@ impl Shared {
                 return;
             }
             let quiet = queue.rest_tick_if_quiet();
-            let period = queue.tick_period();
             let rescue = queue.has_idle_worker() && queue.len() > 0;
             drop(queue);
             if rescue {
@@ -189,7 +192,7 @@ impl Shared {
                 self.tick.rest();
             } else {
                 self.tick.advance();
-                self.tick.pass(period);
+                self.tick.pass();
             }
         }
     }

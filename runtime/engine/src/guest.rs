@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use model::runtime::{InstanceId, Stream};
+use model::runtime::Stream;
 use net::PodNet;
-use tokio::sync::mpsc::UnboundedSender;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_io::IoView;
 
 use crate::files::Files;
-use crate::instance::{Identity, Program, Report};
+use crate::health::Health;
+use crate::instance::{Identity, Program};
 use crate::limits::Limiter;
 use crate::output::{Output, OutputSink};
 use crate::stdin::Stdin;
@@ -33,11 +33,10 @@ pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     /// Descriptors of a preview 1 module; nothing for a component.
     pub(crate) p1: p1::State,
-    pub(crate) id: InstanceId,
+    pub(crate) health: Health,
     pub(crate) container: String,
     pub(crate) identity: Arc<Identity>,
     pub(crate) stop: Arc<Stop>,
-    pub(crate) reports: UnboundedSender<Report>,
 }
 
 // === impl Guest ===
@@ -71,11 +70,10 @@ impl Guest {
             limiter: Limiter::new(Arc::clone(&program.account)),
             p1: p1::State::new(Arc::clone(program), stdin, out, err),
             files,
-            id: program.id,
+            health: Health::new(program.id, program.reports.clone()),
             container: program.container.clone(),
             identity: Arc::clone(&program.identity),
             stop,
-            reports: program.reports.clone(),
         }
     }
 }

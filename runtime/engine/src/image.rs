@@ -71,7 +71,16 @@ impl Image {
             .tiers
             .get(tier.index)
             .ok_or_else(|| ImageError::Load("no such tier".to_owned()))?;
-        cell.get_or_init(|| self.load(tier).map_err(|e| e.to_string()))
+        if let Some(known) = cell.get() {
+            return known.clone().map_err(ImageError::CannotRun);
+        }
+        let loaded = match self.load(tier) {
+            // The machine's fault, such as too many open files: later it may work.
+            Err(error @ ImageError::Load(_)) => return Err(error),
+            Err(ImageError::CannotRun(why)) => Err(why),
+            Ok(entry) => Ok(entry),
+        };
+        cell.get_or_init(|| loaded)
             .clone()
             .map_err(ImageError::CannotRun)
     }

@@ -335,9 +335,10 @@ fn stats(account: &Account, net: &PodNet) -> Stats {
 
 /// An exit by its own will.
 fn exited(code: i32) -> Exit {
+    let code = code & 0xff;
     let reason = if code == 0 { "Completed" } else { "Error" };
     Exit {
-        code: code & 0xff,
+        code,
         reason: reason.to_owned(),
         message: String::new(),
     }

@@ -21,6 +21,7 @@ pub mod describe;
 pub mod executor;
 mod files;
 mod guest;
+mod health;
 pub mod image;
 pub mod instance;
 mod limits;

@@ -23,6 +23,9 @@ use crate::instance::Report;
 /// a few MiB.
 const ROOM: usize = 64 << 10;
 
+/// What a chunk takes of the room at least: what it costs the host beyond its bytes.
+const CHUNK: usize = 256;
+
 /// Bytes per second that one instance may log for long: what a disk and a reader keep up with.
 const RATE: u64 = 32 << 20;
 
@@ -111,9 +114,7 @@ impl OutputSink {
 
     /// Sends now if there is room.
     fn try_send(&self, stream: Stream, bytes: &Bytes) -> bool {
-        let Ok(length) = u32::try_from(bytes.len()) else {
-            return false;
-        };
+        let length = cost(bytes);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(length) else {
             return false;
         };
@@ -123,7 +124,7 @@ impl OutputSink {
 
     /// Room for these bytes, as soon as there is. Nothing once the sink is closed.
     async fn room_for(&self, bytes: &Bytes) -> Option<OwnedSemaphorePermit> {
-        let length = u32::try_from(bytes.len().min(ROOM)).unwrap_or(u32::MAX);
+        let length = cost(bytes);
         Arc::clone(&self.room).acquire_many_owned(length).await.ok()
     }
 
@@ -157,6 +158,11 @@ impl OutputSink {
     fn rate(&self) -> std::sync::MutexGuard<'_, Rate> {
         self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a chunk takes of the room.
+fn cost(bytes: &Bytes) -> u32 {
+    u32::try_from(bytes.len().clamp(CHUNK, ROOM)).unwrap_or(u32::MAX)
 }
 
 // === impl Rate ===
@@ -283,7 +289,7 @@ impl AsyncWrite for AsyncWriter {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let chunk = Bytes::copy_from_slice(bytes.get(..ROOM).unwrap_or(bytes));
-        let length = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        let length = cost(&chunk);
         let room = ready!(self.room.poll_acquire_many(cx, length));
         let written = chunk.len();
         self.sink.send(self.stream, chunk, room);

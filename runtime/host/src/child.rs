@@ -22,6 +22,7 @@ use model::runtime::{
     Answer, Connection, Event, EventSink, ExecSpec, Exit, InstanceId, InstanceSpec, PodCreated,
     PodId, PodSandbox, Runtime, RuntimeError, Signal, Stats, Update,
 };
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixDatagram, UnixStream};
 use tokio::process::Command;
@@ -52,7 +53,8 @@ pub(crate) struct Child {
 
 /// What the parent knows of a child.
 struct Link {
-    orders: mpsc::UnboundedSender<ToChild>,
+    /// Frames, ready to be written.
+    orders: mpsc::UnboundedSender<Vec<u8>>,
     next: AtomicU64,
     descriptors: Descriptors,
     state: Mutex<State>,
@@ -80,6 +82,10 @@ impl Child {
         frames.set_nonblocking(true)?;
         let child = Command::new(&config.program)
             .args(&config.args)
+            // What the parent's environment holds is none of the guests' business.
+            .env_clear()
+            // Not in the terminal's group: Ctrl-C is for the parent, which stops pods gracefully.
+            .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(childs_frames)))
             .stdout(Stdio::from(OwnedFd::from(childs_descriptors.into_std()?)))
             .kill_on_drop(true)
@@ -232,9 +238,12 @@ impl Link {
         if let Some(why) = &state.gone {
             return Err(RuntimeError::Gone(why.clone()));
         }
+        // An order that is too large is refused, and no other suffers from it.
+        let frame = protocol::frame(&ToChild::Order(number, order))
+            .map_err(|e| RuntimeError::Refused(e.to_string()))?;
         state.waiting.insert(number, sender);
         // The writer ends only with the child, which is told through `gone`.
-        let _ = self.orders.send(ToChild::Order(number, order));
+        let _ = self.orders.send(frame);
         Ok(receiver)
     }
 
@@ -285,9 +294,9 @@ fn confused() -> RuntimeError {
     RuntimeError::Gone("the pod host answered something else".to_owned())
 }
 
-async fn write_frames(mut outbox: mpsc::UnboundedReceiver<ToChild>, mut to: OwnedWriteHalf) {
+async fn write_frames(mut outbox: mpsc::UnboundedReceiver<Vec<u8>>, mut to: OwnedWriteHalf) {
     while let Some(frame) = outbox.recv().await {
-        if protocol::write(&mut to, &frame).await.is_err() {
+        if to.write_all(&frame).await.is_err() {
             return;
         }
     }
@@ -308,6 +317,8 @@ async fn watch(
             Ok(None) | Err(_) => break,
         }
     }
+    // It may still be there, if what it said was no message.
+    let _ = child.start_kill();
     let ended = match child.wait().await {
         Ok(status) => format!("the pod host process ended: {status}"),
         Err(error) => format!("the pod host process is lost: {error}"),
@@ -332,15 +343,24 @@ fn hear(link: &Arc<Link>, frame: FromChild, config: &ChildConfig) {
             // are as few as the instances whose reader is slow.
             tokio::spawn(async move {
                 sink.event(event).await;
-                let _ = orders.send(ToChild::Taken(number));
+                tell(&orders, &ToChild::Taken(number));
             });
         }
         FromChild::Compile(number, wasm) => {
             let (orders, compiler) = (link.orders.clone(), Arc::clone(&config.compiler));
             tokio::spawn(async move {
                 let compiled = compiler.compile(wasm).await;
-                let _ = orders.send(ToChild::Compiled(number, compiled));
+                tell(&orders, &ToChild::Compiled(number, compiled));
             });
         }
+    }
+}
+
+/// Tells the child something that is never too long.
+fn tell(orders: &mpsc::UnboundedSender<Vec<u8>>, message: &ToChild) {
+    match protocol::frame(message) {
+        // The writer ends only with the child.
+        Ok(frame) => drop(orders.send(frame)),
+        Err(error) => tracing::error!(%error, "the pod host is not told"),
     }
 }

@@ -15,9 +15,12 @@ use model::runtime::{
     PodSandbox, Runtime, RuntimeError, Signal, Stats, Update, VolumeSource,
 };
 
+use volume::PodVolumes;
+
 use crate::child::{Child, ChildConfig};
 use crate::confine::Confinement;
 use crate::exec::Compiler;
+use crate::pod_host::check_host_paths;
 
 /// How children are started.
 #[derive(Clone)]
@@ -47,8 +50,16 @@ pub struct Children {
 struct State {
     /// The child for pods without one of their own.
     shared: Option<Child>,
-    pods: HashMap<PodId, Child>,
+    pods: HashMap<PodId, Placed>,
     instances: HashMap<InstanceId, Child>,
+}
+
+/// A pod with the child that it runs in.
+#[derive(Clone)]
+struct Placed {
+    child: Child,
+    /// What is left of it when its child is gone.
+    volumes: PodVolumes,
 }
 
 // === impl Children ===
@@ -68,6 +79,8 @@ impl Children {
 
     /// The child that a new pod runs in.
     fn child_for(&self, pod: &PodSandbox) -> Result<Child, RuntimeError> {
+        // Here, where what is to be made may be made, and before the child is confined to it.
+        check_host_paths(pod)?;
         let mut confinement = self.config.confinement.clone();
         let host_paths = pod
             .volumes
@@ -107,7 +120,11 @@ impl Children {
     }
 
     fn of_pod(&self, pod: PodId) -> Result<Child, RuntimeError> {
-        let child = self.state().pods.get(&pod).cloned();
+        let child = self
+            .state()
+            .pods
+            .get(&pod)
+            .map(|placed| placed.child.clone());
         child.ok_or_else(|| RuntimeError::NotFound(format!("no pod {}", pod.0)))
     }
 
@@ -130,18 +147,32 @@ impl Runtime for Children {
         let id = pod.id;
         let child = self.child_for(&pod);
         if let Ok(child) = &child {
-            self.state().pods.insert(id, child.clone());
+            let mut volumes = PodVolumes::new(pod.directory.clone(), pod.volumes.clone());
+            if let Some(memory) = &self.config.confinement.memory {
+                volumes = volumes.with_memory_dir(memory.clone());
+            }
+            let child = child.clone();
+            self.state().pods.insert(id, Placed { child, volumes });
         }
         forward!(child, create_pod(pod))
     }
 
     fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
-        let child = self.state().pods.remove(&pod);
+        let placed = self.state().pods.remove(&pod);
         Box::pin(async move {
-            match child {
-                // A child that is gone has taken its pods with it.
-                Some(child) if !child.is_gone() => child.remove_pod(pod).await,
-                _ => Ok(()),
+            let Some(Placed { child, volumes }) = placed else {
+                return Ok(());
+            };
+            match child.remove_pod(pod).await {
+                // A child that is gone has left the pod's files.
+                Err(RuntimeError::Gone(_)) => {
+                    let removed = tokio::task::spawn_blocking(move || volumes.remove()).await;
+                    match removed {
+                        Ok(Err(error)) => Err(RuntimeError::Refused(error.to_string())),
+                        _ => Ok(()),
+                    }
+                }
+                other => other,
             }
         })
     }

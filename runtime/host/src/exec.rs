@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Toolbox(Vec<String>),
 }
 
-/// Finds the command that argv[0] names: a wasm file in the container's files, the container's
+/// Finds the command that `argv[0]` names: a wasm file in the container's files, the container's
 /// own program by the name it was started with, else the toolbox.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ pub(crate) struct Pod {
     pub(crate) file_calls: FileCalls,
     pub(crate) identity: Arc<Identity>,
     directory: PathBuf,
+    memory_dir: Option<PathBuf>,
     sink: Arc<dyn EventSink>,
     state: Mutex<State>,
 }
@@ -44,7 +45,12 @@ pub(crate) struct Run {
 // === impl Pod ===
 
 impl Pod {
-    pub(crate) fn new(sandbox: PodSandbox, net: PodNet, sink: Arc<dyn EventSink>) -> Self {
+    pub(crate) fn new(
+        sandbox: PodSandbox,
+        net: PodNet,
+        memory_dir: Option<PathBuf>,
+        sink: Arc<dyn EventSink>,
+    ) -> Self {
         let state = State {
             named: sandbox.volumes,
             volumes: None,
@@ -64,6 +70,7 @@ impl Pod {
             file_calls: FileCalls::new(),
             identity: Arc::new(identity),
             directory: sandbox.directory,
+            memory_dir,
             sink,
             state: Mutex::new(state),
         }
@@ -98,8 +105,11 @@ impl Pod {
         }
         let named = std::mem::take(&mut state.named);
         let (sink, pod) = (Arc::clone(&self.sink), self.id);
-        let volumes = PodVolumes::new(self.directory.clone(), named)
+        let mut volumes = PodVolumes::new(self.directory.clone(), named)
             .on_limit(move |exceeded| sink.event_now(limit_notice(pod, &exceeded)));
+        if let Some(base) = &self.memory_dir {
+            volumes = volumes.with_memory_dir(base.clone());
+        }
         state.volumes = Some(volumes.clone());
         volumes
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct PodHostConfig {
     pub sink: Arc<dyn EventSink>,
     /// Compiles what exec finds in the mounts.
     pub compiler: Arc<dyn Compiler>,
+    /// A directory of tmpfs for volumes in memory, where `/dev/shm` itself may not be written to.
+    pub memory_dir: Option<PathBuf>,
     /// The commands that exec offers when the mounts have none.
     pub toolbox: Toolbox,
 }
@@ -56,6 +59,7 @@ struct Inner {
     sink: Arc<dyn EventSink>,
     reports: UnboundedSender<Report>,
     compiler: Arc<dyn Compiler>,
+    memory_dir: Option<PathBuf>,
     toolbox: Toolbox,
     toolbox_code: tokio::sync::OnceCell<WasmImage>,
     pods: RwLock<HashMap<PodId, Arc<Pod>>>,
@@ -97,6 +101,7 @@ impl PodHost {
             sink: config.sink,
             reports,
             compiler: config.compiler,
+            memory_dir: config.memory_dir,
             toolbox: config.toolbox,
             toolbox_code: tokio::sync::OnceCell::new(),
             pods: RwLock::default(),
@@ -196,7 +201,8 @@ impl Inner {
             }
         })?;
         let addresses = net.addresses();
-        let pod = Arc::new(Pod::new(sandbox, net, Arc::clone(&self.sink)));
+        let (sink, memory_dir) = (Arc::clone(&self.sink), self.memory_dir.clone());
+        let pod = Arc::new(Pod::new(sandbox, net, memory_dir, sink));
         self.pods
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -312,17 +318,16 @@ impl Inner {
     async fn exec(&self, exec: ExecSpec) -> Result<(), RuntimeError> {
         let pod = self.owner(exec.target)?;
         let target = pod.run(exec.target)?;
-        let command = exec::find(&exec.command, &target, self.compiler.as_ref()).await?;
-        let (image, args) = match command {
-            Command::Own(args) => (Arc::clone(&target.image), args),
-            Command::File(image, args) => {
-                (self.image(&image).map_err(RuntimeError::CannotRun)?, args)
-            }
-            Command::Toolbox(args) => {
-                let image = self.toolbox(&args).await?;
-                (self.image(&image).map_err(RuntimeError::CannotRun)?, args)
-            }
-        };
+        // Owned from now on: whoever gives it up while it is looked for has it given up.
+        self.own(exec.id, Arc::clone(&pod));
+        let found = self.command(&exec, &target).await;
+        if self.owner(exec.id).is_err() || self.pod(pod.id).is_err() {
+            self.disown(exec.id);
+            return Err(RuntimeError::NotFound(
+                "the command was given up".to_owned(),
+            ));
+        }
+        let (image, args) = found.inspect_err(|_| drop(self.disown(exec.id)))?;
         let spec = InstanceSpec {
             id: exec.id,
             args,
@@ -339,8 +344,26 @@ impl Inner {
             owns_files: false,
             instance: OnceLock::new(),
         })?;
-        self.own(exec.id, pod);
         self.start(exec.id)
+    }
+
+    /// What a command runs, and with which argv.
+    async fn command(
+        &self,
+        exec: &ExecSpec,
+        target: &Run,
+    ) -> Result<(Arc<engine::Image>, Vec<String>), RuntimeError> {
+        let command = exec::find(&exec.command, target, self.compiler.as_ref()).await?;
+        Ok(match command {
+            Command::Own(args) => (Arc::clone(&target.image), args),
+            Command::File(image, args) => {
+                (self.image(&image).map_err(RuntimeError::CannotRun)?, args)
+            }
+            Command::Toolbox(args) => {
+                let image = self.toolbox(&args).await?;
+                (self.image(&image).map_err(RuntimeError::CannotRun)?, args)
+            }
+        })
     }
 
     async fn toolbox(&self, args: &[String]) -> Result<WasmImage, RuntimeError> {
@@ -377,6 +400,7 @@ impl Inner {
         match update {
             Update::Limits(id, limits) => {
                 pod.run(id)?.account.set_limits(limits);
+                self.engine.resume();
                 Ok(())
             }
             Update::AddVolumes(more) => pod.add_volumes(more),
@@ -499,7 +523,7 @@ impl Inner {
 }
 
 /// Looks at every host path, so that one that is not as it should be is told before anything runs.
-fn check_host_paths(sandbox: &PodSandbox) -> Result<(), RuntimeError> {
+pub(crate) fn check_host_paths(sandbox: &PodSandbox) -> Result<(), RuntimeError> {
     let volumes = sandbox.volumes.iter();
     let of_host: BTreeMap<_, _> = volumes
         .filter(|(_, volume)| matches!(volume.source, VolumeSource::Host { .. }))

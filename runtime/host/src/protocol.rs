@@ -18,6 +18,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 /// be compiled for exec is the largest thing sent.
 const FRAME: usize = 300 << 20;
 
+/// Bytes of a frame's length.
+const LENGTH: usize = 4;
+
 /// From the one who started it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToChild {
@@ -71,20 +74,34 @@ pub(crate) enum Reply {
     Connected,
 }
 
+/// A message as a frame.
+///
+/// # Errors
+/// When it is longer than any pod's orders are.
+pub(crate) fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let frame = postcard::to_extend(message, vec![0; LENGTH]).map_err(io::Error::other)?;
+    let mut frame = frame;
+    let length = frame.len() - LENGTH;
+    if length > FRAME {
+        return Err(io::Error::other(format!(
+            "the order has {} MiB, more than {} MiB: give the pod fewer or smaller volumes",
+            length >> 20,
+            FRAME >> 20
+        )));
+    }
+    let length = u32::try_from(length).map_err(io::Error::other)?;
+    for (byte, of_length) in frame.iter_mut().zip(length.to_le_bytes()) {
+        *byte = of_length;
+    }
+    Ok(frame)
+}
+
 /// Writes one frame.
 pub(crate) async fn write(
     to: &mut (impl AsyncWrite + Unpin),
     message: &impl Serialize,
 ) -> io::Result<()> {
-    let body = postcard::to_stdvec(message).map_err(io::Error::other)?;
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    if body.len() > FRAME {
-        return Err(io::Error::other("a message is too long for a pod host"));
-    }
-    let mut frame = Vec::with_capacity(body.len() + 4);
-    frame.extend_from_slice(&length.to_le_bytes());
-    frame.extend_from_slice(&body);
-    to.write_all(&frame).await
+    to.write_all(&frame(message)?).await
 }
 
 /// Reads one frame; `None` at the end of the stream.

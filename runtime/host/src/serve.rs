@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::net::{UnixDatagram as StdDatagram, UnixStream as StdStream};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +40,12 @@ pub struct Sockets {
 ///
 /// # Errors
 /// When the sockets break, or the host cannot start.
-pub async fn serve(sockets: Sockets, range: net::PodRange, toolbox: Toolbox) -> io::Result<()> {
+pub async fn serve(
+    sockets: Sockets,
+    range: net::PodRange,
+    memory_dir: Option<PathBuf>,
+    toolbox: Toolbox,
+) -> io::Result<()> {
     sockets.frames.set_nonblocking(true)?;
     sockets.descriptors.set_nonblocking(true)?;
     let (mut incoming, outgoing) = UnixStream::from_std(sockets.frames)?.into_split();
@@ -59,6 +65,7 @@ pub async fn serve(sockets: Sockets, range: net::PodRange, toolbox: Toolbox) -> 
         runtime: tokio::runtime::Handle::current(),
         sink: Arc::clone(&parent) as Arc<dyn EventSink>,
         compiler: Arc::clone(&parent) as Arc<dyn Compiler>,
+        memory_dir,
         toolbox,
     })
     .map_err(io::Error::other)?;

@@ -1,6 +1,6 @@
 //! The switch: which pods there are.
 //!
-//! It carries no traffic: sockets find each other through the directory of [`crate::fabric`] and
+//! It carries no traffic: sockets find each other through the directory of `fabric` and
 //! then talk directly.
 
 use std::collections::HashMap;

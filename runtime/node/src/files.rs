@@ -90,7 +90,11 @@ pub(crate) fn spec(
     Ok(match &volume.source {
         Source::EmptyDir { memory, size_limit } => VolumeSpec {
             source: VolumeSource::Empty { memory: *memory },
-            size_limit: size_limit.map(model::Quantity::bytes),
+            size_limit: if *memory {
+                memory_limit(*size_limit, facts)
+            } else {
+                size_limit.map(model::Quantity::bytes)
+            },
         },
         Source::HostPath { path, kind } => VolumeSpec {
             source: VolumeSource::Host {
@@ -237,6 +241,20 @@ fn keys(
         }
     }
     Ok(files)
+}
+
+/// What a volume in memory may hold: its sizeLimit, but no more than the pod's containers may use
+/// together, and no more than the node has. Kubelet's rule.
+fn memory_limit(size_limit: Option<model::Quantity>, facts: &Facts<'_>) -> Option<u64> {
+    let limits = facts.pod.containers.iter();
+    let of_pod = limits
+        .map(|container| container.resources.memory_limit)
+        .try_fold(0_u64, |sum, limit| Some(sum.saturating_add(limit?.bytes())));
+    let of_node = Some(facts.allocatable.memory.bytes()).filter(|bytes| *bytes > 0);
+    let own = size_limit
+        .map(model::Quantity::bytes)
+        .filter(|bytes| *bytes > 0);
+    [own, of_pod, of_node].into_iter().flatten().min()
 }
 
 /// One writable file as a volume.

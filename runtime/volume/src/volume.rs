@@ -314,7 +314,11 @@ pub(crate) fn make_directory(volume: &str, path: &Path, mode: Mode) -> Result<()
         Err(errno) => return Err(failed(errno.into())),
     }
     if mode != Mode::RWXU {
-        fs::chmod(path, mode).map_err(|errno| failed(errno.into()))?;
+        // By descriptor: a sandboxed host may change no mode by path.
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fs::open(path, flags, Mode::empty())
+            .and_then(|made| fs::fchmod(made, mode))
+            .map_err(|errno| failed(errno.into()))?;
     }
     Ok(())
 }

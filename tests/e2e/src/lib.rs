@@ -1,7 +1,7 @@
 //! The program tested as its users use it, and the rules of the house tested as code.
 //!
 //! One test binary: the whole is a library's `cfg(test)` part. Tests start the built `wasmpod`
-//! through [`harness`] and know nothing of its insides; `tidy` reads the source tree and needs no
+//! through `harness` and know nothing of its insides; `tidy` reads the source tree and needs no
 //! program at all. What is not here: tests of one crate's own logic, which live beside it.
 
 #[cfg(test)]

@@ -45,9 +45,7 @@ fn declared_ports_are_listeners_that_the_module_is_told_of() -> anyhow::Result<(
 
 #[test]
 fn a_module_serves_on_every_listener_it_is_given() -> anyhow::Result<()> {
-    let mut fields = ports();
-    fields["readinessProbe"] = probed_port(8080)["readinessProbe"].clone();
-    let pod = Pod::one("sockets1@p1", &["page", "old but well"], fields);
+    let pod = Pod::one("sockets1@p1", &["page", "old but well"], ports());
     let mut running = Run::of(pod)?.start()?;
     running.wait_log("p", "c", "serving 2")?;
     let address = running.wait_ready("p")?;

@@ -107,7 +107,13 @@ fn clippy() -> anyhow::Result<()> {
 }
 
 fn docs() -> anyhow::Result<()> {
-    let mut command = cargo(["doc", "--quiet", "--workspace", "--no-deps"]);
+    let mut command = cargo([
+        "doc",
+        "--quiet",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ]);
     exec(command.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 

@@ -61,10 +61,11 @@ impl Loading {
         if name == "-" {
             let mut text = Vec::new();
             io::stdin()
-                .take(MANIFEST)
+                .take(MANIFEST + 1)
                 .read_to_end(&mut text)
                 .context("cannot read standard input")?;
             let here = std::env::current_dir().context("cannot tell the working directory")?;
+            Self::whole(&text, "standard input")?;
             self.add(&text, "<stdin>", &here);
             return Ok(());
         }
@@ -95,7 +96,7 @@ impl Loading {
         let name = path.display().to_string();
         let file = fs::File::open(path).with_context(|| format!("cannot open {name}"))?;
         let mut text = Vec::new();
-        file.take(MANIFEST)
+        file.take(MANIFEST + 1)
             .read_to_end(&mut text)
             .with_context(|| format!("cannot read {name}"))?;
         let folder = path
@@ -105,7 +106,19 @@ impl Loading {
         let folder = folder
             .canonicalize()
             .with_context(|| format!("cannot open the folder of {name}"))?;
+        Self::whole(&text, &name)?;
         self.add(&text, &name, &folder);
+        Ok(())
+    }
+
+    /// Refuses a manifest that was cut.
+    fn whole(text: &[u8], name: &str) -> anyhow::Result<()> {
+        if text.len() as u64 > MANIFEST {
+            bail!(
+                "{name} is larger than {} MiB: cut it into several files",
+                MANIFEST >> 20
+            );
+        }
         Ok(())
     }
 
@@ -209,6 +222,13 @@ impl Loading {
                 if count == 1 { "error" } else { "errors" }
             );
         }
+        let pods = self.workload.pods.iter();
+        let mut containers = pods.flat_map(|admitted| admitted.pod.all_containers());
+        let other = containers.find(|container| !container.image.starts_with("file:"));
+        if let Some(image) = other.map(|container| &container.image) {
+            bail!("image {image:?}: this version runs wasm files only: name one as file:PATH.wasm");
+        }
+        drop(containers);
         for (image, path) in &self.images {
             check_wasm(image, path)?;
         }

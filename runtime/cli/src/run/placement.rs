@@ -2,14 +2,14 @@
 
 use std::ffi::OsString;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use api::downward::Allocatable;
 use bytes::Bytes;
-use host::CodeStore;
 use host::{Children, ChildrenConfig, Compiler, Confinement, PodHost, PodHostConfig, Toolbox};
 use model::runtime::{Resolver, RuntimeError, WasmImage};
 use model::{Quantity, Runtime};
@@ -51,8 +51,8 @@ pub(crate) fn start(
     placement: Placement,
     data: &DataDir,
     router: Arc<Router>,
-    code: Arc<CodeStore>,
     files: Arc<Files>,
+    memory: &mut Memory,
 ) -> anyhow::Result<Arc<dyn Runtime>> {
     for directory in [data.code(), data.pods(), data.content()] {
         let mut builder = std::fs::DirBuilder::new();
@@ -61,12 +61,12 @@ pub(crate) fn start(
             .mode(0o700)
             .create(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
+        owned(&directory)?;
     }
     let compiler: Arc<dyn Compiler> = Arc::new(FromBytes {
         files,
         content: data.content(),
     });
-    drop(code);
     let one_per_pod = match placement {
         Placement::Task => {
             return Ok(Arc::new(PodHost::start(PodHostConfig {
@@ -74,18 +74,21 @@ pub(crate) fn start(
                 runtime: tokio::runtime::Handle::current(),
                 sink: router,
                 compiler,
+                memory_dir: None,
                 toolbox: toolbox(),
             })?));
         }
         Placement::Child => false,
         Placement::ChildPerPod => true,
     };
+    memory.make();
     Ok(Arc::new(Children::new(ChildrenConfig {
         program: std::env::current_exe().context("cannot tell where wasmpod lies")?,
         args: pod_host_args,
         confinement: Confinement {
             read: vec![data.code()],
             write: vec![data.pods()],
+            memory: memory.path.clone(),
         },
         one_per_pod,
         sink: router,
@@ -93,18 +96,75 @@ pub(crate) fn start(
     })))
 }
 
+/// Refuses a directory that somebody else can write to: compiled code in it would run as ours.
+///
+/// # Errors
+/// When it belongs to another user, or its mode lets others write.
+fn owned(directory: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let about = std::fs::symlink_metadata(directory)
+        .with_context(|| format!("cannot look at {}", directory.display()))?;
+    let is_ours = about.uid() == rustix::process::geteuid().as_raw();
+    if !is_ours || !about.is_dir() || about.mode() & 0o022 != 0 {
+        bail!(
+            "{} may be written to by somebody else: name a --data-dir of your own, or mend its owner and mode (0700)",
+            directory.display()
+        );
+    }
+    Ok(())
+}
+
 /// How this program is told to be a pod host, and what it may reach.
 fn pod_host_args(confinement: &Confinement) -> Vec<OsString> {
     let mut args = vec![OsString::from("pod-host")];
+    let memory: Vec<PathBuf> = confinement.memory.iter().cloned().collect();
     for (flag, paths) in [
         ("--read", &confinement.read),
         ("--write", &confinement.write),
+        ("--memory-dir", &memory),
     ] {
         for path in paths {
             args.extend([OsString::from(flag), path.into()]);
         }
     }
     args
+}
+
+/// A directory of tmpfs for the children of one run, removed with it.
+pub(crate) struct Memory {
+    /// Nothing where there is no tmpfs that we may write to.
+    path: Option<PathBuf>,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// None yet: pods in this process find their own place.
+    pub(crate) fn none() -> Self {
+        Self { path: None }
+    }
+
+    /// Makes the directory, for its owner alone. One of that name that is there already is
+    /// somebody else's, and not used.
+    fn make(&mut self) {
+        let path = PathBuf::from(format!("/dev/shm/wasmpod-{}", std::process::id()));
+        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => self.path = Some(path),
+            Err(error) => {
+                tracing::warn!(%error, "volumes in memory lie on disk: cannot make {}", path.display())
+            }
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path
+            && let Err(error) = std::fs::remove_dir_all(path)
+        {
+            tracing::warn!(%error, "{} is left behind", path.display());
+        }
+    }
 }
 
 /// What the node knows of this machine.
@@ -166,6 +226,9 @@ fn resolver() -> Resolver {
     resolver
 }
 
+/// Tells apart what several tasks of this process write at once.
+static STAGED: AtomicU64 = AtomicU64::new(0);
+
 /// Compiles wasm that lies in no file yet.
 struct FromBytes {
     files: Arc<Files>,
@@ -183,7 +246,11 @@ impl Compiler for FromBytes {
                 .join(format!("{}.wasm", engine::cache::digest(&wasm)));
             let cannot = |e: &dyn std::fmt::Display| RuntimeError::CannotRun(e.to_string());
             if !path.exists() {
-                let staged = path.with_extension(format!("{}.tmp", std::process::id()));
+                let staged = path.with_extension(format!(
+                    "{}-{}.tmp",
+                    std::process::id(),
+                    STAGED.fetch_add(1, Relaxed)
+                ));
                 std::fs::write(&staged, &wasm)
                     .and_then(|()| std::fs::rename(&staged, &path))
                     .map_err(|e| {

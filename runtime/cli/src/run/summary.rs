@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use model::status::{ContainerState, Phase};
 use node::PodHandle;
+use tokio::signal::unix::SignalKind;
 
 /// The last word of a run.
 pub(crate) struct Summary {
-    /// The first non-zero one in order of pods and containers; 130 after Ctrl-C.
+    /// The first non-zero one in order of pods and containers; 128 and the signal after one.
     pub(crate) exit_code: u8,
     pub(crate) pods: Vec<PodRow>,
 }
@@ -48,7 +49,7 @@ pub(crate) fn short_name(identity: &model::pod::Identity) -> String {
 }
 
 /// The summary of pods that have ended.
-pub(crate) fn of(pods: &[PodHandle], interrupted: bool) -> Summary {
+pub(crate) fn of(pods: &[PodHandle], stopped_by: Option<SignalKind>) -> Summary {
     let mut exit_code = 0;
     let mut rows = Vec::new();
     for pod in pods {
@@ -99,11 +100,11 @@ pub(crate) fn of(pods: &[PodHandle], interrupted: bool) -> Summary {
         }
         rows.push(row);
     }
-    let exit_code = if interrupted {
-        super::INTERRUPTED
-    } else {
-        u8::try_from(exit_code).unwrap_or(1)
+    let exit_code = match stopped_by {
+        Some(signal) => 128 + signal.as_raw_value(),
+        None => exit_code,
     };
+    let exit_code = u8::try_from(exit_code).unwrap_or(1);
     Summary {
         exit_code,
         pods: rows,

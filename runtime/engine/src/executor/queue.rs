@@ -7,13 +7,6 @@ use std::time::{Duration, Instant};
 
 use super::task::Task;
 
-/// The tick while nobody waits: how long a lone guest computes before it is looked at, for its
-/// budget or its end.
-const LONE_TICK: Duration = Duration::from_millis(10);
-
-/// The tick while others wait for a thread: the longest that one guest holds others up.
-const BUSY_TICK: Duration = Duration::from_millis(2);
-
 /// Tasks that are ready, throttled or paused, and how many workers do what.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -83,7 +76,7 @@ impl Queue {
         }
         let now = self.limited_now();
         if let Some(now) = now {
-            self.release_throttled(now);
+            self.release_throttled(Some(now));
         }
         while let Some(Reverse(Ready {
             virtual_time, task, ..
@@ -170,14 +163,6 @@ impl Queue {
         quiet
     }
 
-    pub(super) fn tick_period(&self) -> Duration {
-        if self.ready.is_empty() {
-            LONE_TICK
-        } else {
-            BUSY_TICK
-        }
-    }
-
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped
     }
@@ -212,11 +197,14 @@ impl Queue {
         }));
     }
 
-    fn release_throttled(&mut self, now: Instant) {
+    /// Puts throttled tasks back in line: those whose time has come, or all.
+    pub(super) fn release_throttled(&mut self, due: Option<Instant>) {
+        let now = due.unwrap_or_else(Instant::now);
+        let is_due = |first: &Throttled| due.is_none_or(|due| first.until <= due);
         while self
             .throttled
             .peek()
-            .is_some_and(|Reverse(first)| first.until <= now)
+            .is_some_and(|Reverse(first)| is_due(first))
         {
             let Some(Reverse(Throttled { since, task, .. })) = self.throttled.pop() else {
                 return;

@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,7 +117,8 @@ impl Task {
 
     /// Polls once on this worker, and puts itself back in line if it was woken meanwhile.
     pub(super) fn run(self: Arc<Self>) {
-        self.state.store(RUNNING, Ordering::Release);
+        // A swap, so that whoever woke it before is seen: what it wrote, this poll reads.
+        self.state.swap(RUNNING, Ordering::AcqRel);
         let before = thread_time();
         let ended = self.poll();
         self.account.charge(thread_time().saturating_sub(before));
@@ -144,7 +146,13 @@ impl Task {
             true
         } else {
             let waker = Waker::from(Arc::clone(self));
-            guest.poll(&mut Context::from_waker(&waker))
+            let mut cx = Context::from_waker(&waker);
+            // A defect in a host call ends its guest, not the thread that others run on.
+            catch_unwind(AssertUnwindSafe(|| guest.poll(&mut cx))).unwrap_or_else(|_| {
+                tracing::error!("a host call panicked: its guest is ended");
+                guest.kill();
+                true
+            })
         };
         if ended { work.take() } else { None }
     }
@@ -159,7 +167,8 @@ impl Wake for Task {
         let woken =
             self.state
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| match state {
-                    IDLE => Some(QUEUED),
+                    // A write even where nothing changes, for the same reason.
+                    IDLE | QUEUED => Some(QUEUED),
                     RUNNING => Some(WOKEN),
                     _ => None,
                 });

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
+/// The longest that one guest holds up others, or a guest that it has woken while a thread is
+/// free. Each tick costs a computing guest about a microsecond.
+const PERIOD: Duration = Duration::from_millis(2);
+
 /// Advances the epoch of every engine, or rests.
 #[derive(Default)]
 pub(super) struct Tick {
@@ -39,8 +43,8 @@ impl Tick {
     }
 
     /// Lets one period pass.
-    pub(super) fn pass(&self, period: Duration) {
-        std::thread::park_timeout(period);
+    pub(super) fn pass(&self) {
+        std::thread::park_timeout(PERIOD);
     }
 
     /// Advances every epoch, so that computing guests yield.

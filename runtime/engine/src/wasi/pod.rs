@@ -7,7 +7,6 @@ use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use crate::guest::Guest;
-use crate::instance::Report;
 use bindings::wasmpod::pod::{identity, lifecycle};
 
 /// The longest message of `set-health`, in bytes.
@@ -44,12 +43,7 @@ impl lifecycle::Host for Guest {
 
     fn set_health(&mut self, ready: bool, mut message: String) -> wasmtime::Result<()> {
         message.truncate(message.floor_char_boundary(HEALTH_MESSAGE));
-        // Nobody listens any more only when the host is going away.
-        let _ = self.reports.send(Report::Health {
-            instance: self.id,
-            ready,
-            message,
-        });
+        self.health.tell(ready, message);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Where a datagram goes, and from where.
 //!
-//! Carries out what [`crate::decide`] says. The sender's lock is held meanwhile, so nothing here
+//! Carries out what [`crate::decide()`] says. The sender's lock is held meanwhile, so nothing here
 //! locks another socket: the receiver takes the datagram once it is free.
 
 use std::net::SocketAddr;

@@ -112,6 +112,24 @@ async fn a_command_that_takes_too_long_has_failed_and_is_removed() {
     handle.ended().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_command_that_is_slow_to_begin_is_not_called_off() {
+    let mut world = World::new();
+    // The first command of its kind may have to be compiled.
+    world.fake.slow("exec check", Duration::from_secs(4));
+    let mut spec = pod(RestartPolicy::Always, &["app"]);
+    spec.containers[0].readiness = Some(probe(exec("check")));
+    let handle = world.node.run_pod(spec);
+    until(&handle, "Running").await;
+    pass(5).await;
+    assert!(world.told().last().unwrap().ends_with("timed out after 1s"));
+    let orders = world.fake.orders();
+    let last: Vec<&str> = orders.iter().rev().take(2).map(String::as_str).collect();
+    assert_eq!(last, ["4 remove other", "4 ran check"]);
+    handle.kill();
+    handle.ended().await;
+}
+
 // Sockets and paused time do not go together: a clock that goes on when all tasks wait does not
 // know of a socket that is about to be ready.
 #[tokio::test]

@@ -46,6 +46,8 @@ struct State {
     refusals: HashMap<String, VecDeque<RuntimeError>>,
     /// Orders that are never answered.
     hanging: Vec<String>,
+    /// Orders that take time.
+    slow: HashMap<String, Duration>,
     files: HashMap<String, Bytes>,
     listeners: HashMap<u16, Arc<dyn Fn(UnixStream) + Send + Sync>>,
 }
@@ -76,6 +78,11 @@ impl Fake {
     /// Never answers orders of this text.
     pub(super) fn hang(&self, order: &str) {
         self.state().hanging.push(order.to_owned());
+    }
+
+    /// Takes so long over orders of this text.
+    pub(super) fn slow(&self, order: &str, time: Duration) {
+        self.state().slow.insert(order.to_owned(), time);
     }
 
     /// The content of a `File` volume.
@@ -135,7 +142,7 @@ impl Fake {
 
     /// Notes an order, and finds what is answered.
     async fn note(&self, order: String) -> Result<(), RuntimeError> {
-        let hangs = {
+        let (hangs, time) = {
             let mut state = self.state();
             let seconds = self.start.elapsed().as_secs();
             state.orders.push(format!("{seconds} {order}"));
@@ -143,8 +150,14 @@ impl Fake {
             if let Some(error) = refusal {
                 return Err(error);
             }
-            state.hanging.contains(&order)
+            (
+                state.hanging.contains(&order),
+                state.slow.get(&order).copied(),
+            )
         };
+        if let Some(time) = time {
+            tokio::time::sleep(time).await;
+        }
         if hangs {
             std::future::pending::<()>().await;
         }
@@ -273,6 +286,7 @@ impl Runtime for Fake {
         Box::pin(async move {
             let command = exec.command.join(" ");
             self.note(format!("exec {command}")).await?;
+            self.note(format!("ran {command}")).await?;
             self.run(exec.id, &command);
             Ok(())
         })

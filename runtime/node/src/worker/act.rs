@@ -79,7 +79,7 @@ impl Worker {
         if self.sandbox != sandbox {
             return;
         }
-        tracing::warn!(message, "the pod's sandbox is lost");
+        tracing::warn!(why = message, "the pod's sandbox is lost");
         self.sandbox += 1;
         self.step(Event::SandboxLost { message });
         if self.state.is_over() {

@@ -8,6 +8,7 @@ use model::lifecycle::{Event, Hook, Place, ProbeKind, ProbeOutcome};
 use model::probe::Handler;
 use model::runtime::{ExecSpec, InstanceId, PodId, Runtime, RuntimeError};
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 
 use super::{Bond, Message, Reply, Worker};
 use crate::exec::{self, Exec, ExecError, ExecRequest, Finished};
@@ -93,13 +94,7 @@ impl Worker {
             stdin: request.stdin,
             tty: request.tty,
         };
-        let (shared, queue) = (Arc::clone(&self.shared), self.queue.clone());
-        self.orders.give(Bond::Pod, async move {
-            let exec = exec::start(&shared.runtime, &shared.router, queue, spec).await;
-            // Dropping the command ends it.
-            let _ = reply.send(exec.map_err(ExecError::Runtime));
-            Message::Done(None)
-        });
+        self.begin(spec, reply);
     }
 
     pub(super) fn input(&mut self, input: (String, Option<Bytes>), reply: Reply<()>) {
@@ -151,8 +146,9 @@ impl Worker {
         }
     }
 
-    /// The command of an exec handler, to be awaited: how it ended and the first of its output. It
-    /// is ended when it is dropped.
+    /// Begins the command of an exec handler; how it ends and the first of its output are to be
+    /// awaited. Whoever stops waiting ends the command, not its beginning: that may be compiling
+    /// what the next one needs.
     fn command(
         &mut self,
         handler: &Handler,
@@ -168,11 +164,27 @@ impl Worker {
             stdin: false,
             tty: false,
         };
-        let (shared, queue) = (Arc::clone(&self.shared), self.queue.clone());
+        let (begun, exec) = oneshot::channel();
+        self.begin(spec, begun);
         Some(async move {
-            let exec = exec::start(&shared.runtime, &shared.router, queue, spec).await?;
-            Ok(exec.finished().await)
+            match exec.await {
+                Ok(Ok(exec)) => Ok(exec.finished().await),
+                Ok(Err(ExecError::Runtime(error))) => Err(error),
+                Ok(Err(ExecError::NotRunning(why))) => Err(RuntimeError::NotFound(why)),
+                Err(_) => Err(RuntimeError::Gone("the pod is over".to_owned())),
+            }
         })
+    }
+
+    /// Begins a command for someone who waits for it; if they do not any more, it is ended.
+    fn begin(&mut self, spec: ExecSpec, begun: Reply<Exec>) {
+        let (shared, queue) = (Arc::clone(&self.shared), self.queue.clone());
+        self.orders.give(Bond::Pod, async move {
+            let exec = exec::start(&shared.runtime, &shared.router, queue, spec).await;
+            // Dropping the command ends it.
+            let _ = begun.send(exec.map_err(ExecError::Runtime));
+            Message::Done(None)
+        });
     }
 }
 

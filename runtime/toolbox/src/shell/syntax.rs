@@ -1,4 +1,4 @@
-//! What a script consists of. Made by [`super::parse`], carried out by [`super::run`].
+//! What a script consists of. Made by [`super::parse()`], carried out by [`super::run`].
 
 use std::rc::Rc;
 

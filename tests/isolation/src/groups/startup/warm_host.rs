@@ -57,7 +57,12 @@ impl WarmHost {
     /// When the system refuses threads.
     pub(super) fn runtime() -> anyhow::Result<Runtime> {
         tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(THREADS)
+            .worker_threads(
+                std::env::var("THREADS")
+                    .ok()
+                    .and_then(|v| v.parse().ok())
+                    .unwrap_or(THREADS),
+            )
             .enable_all()
             .build()
             .context("cannot start threads")
@@ -79,6 +84,7 @@ impl WarmHost {
             // Made within the runtime, as the program does.
             let _within = runtime.enter();
             PodHost::start(PodHostConfig {
+                memory_dir: None,
                 range: net::PodRange::LOOPBACK,
                 runtime: runtime.handle().clone(),
                 sink: Arc::clone(&router) as _,
