@@ -63,9 +63,9 @@ impl CodePaths {
     /// The code of this wasm if it is there, whatever kind it needs.
     pub fn existing(&self, digest: &str) -> Option<PathBuf> {
         [Kind::Sync, Kind::Async]
-            .map(|kind| self.path(digest, kind))
             .into_iter()
-            .find(|p| p.exists())
+            .map(|kind| self.path(digest, kind))
+            .find(|path| path.exists())
     }
 }
 

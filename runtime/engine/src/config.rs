@@ -31,7 +31,10 @@ const TABLES: u32 = 4;
 const TABLE_ELEMENTS: usize = 10_000_000;
 /// Bytes of a memory that stay mapped between two instances of a slot. With the page map scan
 /// only pages that were touched are cleared, which makes this cheap.
-const MEMORY_RESIDENT: usize = 1 << 20;
+const MEMORY_RESIDENT: usize = 512 << 10;
+/// Free slots of a pool that keep what the image in them was left with: that image's next instance
+/// is quick. So many images can take turns; they hold at most [`MEMORY_RESIDENT`] each.
+const WARM_SLOTS: u32 = 256;
 /// Bytes of a table that stay mapped between two instances of a slot.
 const TABLE_RESIDENT: usize = 64 << 10;
 /// Frames of a trap's backtrace that are told: a deep recursion must not fill the status.
@@ -96,6 +99,7 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .max_memories_per_component(1)
         .max_tables_per_component(TABLES)
         .table_elements(TABLE_ELEMENTS)
+        .max_unused_warm_slots(WARM_SLOTS)
         .linear_memory_keep_resident(MEMORY_RESIDENT)
         .table_keep_resident(TABLE_RESIDENT)
         .pagemap_scan(Enabled::Auto);

@@ -15,18 +15,25 @@
 //! A guest that wakes another one is about to wait in most cases, so its own thread takes the
 //! other next and no second thread is woken; if it goes on computing instead, the next tick wakes
 //! one. That makes a round trip between two guests cost two switches of stack, not two of thread.
+//!
+//! A worker without work sleeps; while work comes in quick succession one of them looks for it for
+//! a moment before ([`patience`]).
 
+mod patience;
 mod queue;
 mod task;
 mod tick;
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use crate::account::Account;
+use patience::Patience;
 use queue::{Next, Queue};
 use task::Task;
 pub use task::TaskHandle;
@@ -47,6 +54,8 @@ pub(crate) struct Shared {
     queue: Mutex<Queue>,
     /// Idle workers wait here.
     work: Condvar,
+    /// Changes with whatever a worker that looks for work should see.
+    posted: AtomicU32,
     tick: Tick,
 }
 
@@ -62,6 +71,7 @@ impl Executor {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             work: Condvar::new(),
+            posted: AtomicU32::new(0),
             tick: Tick::default(),
         });
         let executor = Self {
@@ -104,7 +114,14 @@ impl Executor {
         queue.release_throttled(None);
         queue.release_paused();
         drop(queue);
-        self.shared.work.notify_all();
+        self.shared.call_all();
+    }
+
+    /// Says that a task comes in a moment: a worker that sleeps wakes and looks for it.
+    pub(crate) fn expect(&self) {
+        if self.shared.lock().expect() {
+            self.shared.call_one();
+        }
     }
 
     /// Has the epoch of an engine advance with the tick.
@@ -131,21 +148,46 @@ impl Shared {
     fn enqueue(&self, task: Arc<Task>) {
         let mut queue = self.lock();
         queue.push(task);
-        let wakes_from_guest = task::on_worker();
-        let wake = queue.has_idle_worker() && !(wakes_from_guest && queue.len() <= 1);
+        let is_for_own_thread = task::on_worker() && queue.len() <= 1;
+        let wake = queue.has_idle_worker() && !queue.is_looking();
         drop(queue);
+        if is_for_own_thread {
+            return;
+        }
+        self.posted.fetch_add(1, Ordering::Release);
         if wake {
             self.work.notify_one();
         }
     }
 
+    /// Has one worker look at the queue: something in it may run again.
+    fn call_one(&self) {
+        self.posted.fetch_add(1, Ordering::Release);
+        self.work.notify_one();
+    }
+
+    /// Has every worker look at the queue.
+    fn call_all(&self) {
+        self.posted.fetch_add(1, Ordering::Release);
+        self.work.notify_all();
+    }
+
     /// One worker's life: take the next task, poll it, until stopped.
     fn work(&self) {
         task::mark_worker();
+        let mut patience = Patience::default();
+        let mut idle_since = None;
         let mut queue = self.lock();
         loop {
             match queue.next() {
                 Next::Run(task) => {
+                    if let Some(since) = idle_since.take() {
+                        patience.waited(Instant::now().saturating_duration_since(since));
+                        // While this worker looked, no other was woken.
+                        if queue.len() > 0 && queue.has_idle_worker() {
+                            self.work.notify_one();
+                        }
+                    }
                     if queue.start_running() {
                         self.tick.start();
                     }
@@ -155,24 +197,57 @@ impl Shared {
                     queue.stop_running();
                 }
                 Next::Wait(timeout) => {
-                    queue.worker_rests();
-                    queue = match timeout {
-                        None => self
-                            .work
-                            .wait(queue)
-                            .unwrap_or_else(PoisonError::into_inner),
-                        Some(time) => {
-                            self.work
-                                .wait_timeout(queue, time)
-                                .unwrap_or_else(PoisonError::into_inner)
-                                .0
-                        }
+                    let is_new = idle_since.is_none();
+                    idle_since.get_or_insert_with(Instant::now);
+                    let look = if queue.take_expected() {
+                        Some(patience::MOST)
+                    } else {
+                        patience.time().filter(|_| is_new)
                     };
-                    queue.worker_returns();
+                    queue = match look.filter(|_| timeout.is_none()) {
+                        Some(time) if queue.begin_looking() => self.look(queue, time),
+                        _ => self.sleep(queue, timeout),
+                    };
                 }
                 Next::Stop => return,
             }
         }
+    }
+
+    /// Looks for work for some time, without the lock.
+    fn look<'a>(&'a self, queue: MutexGuard<'a, Queue>, time: Duration) -> MutexGuard<'a, Queue> {
+        let before = self.posted.load(Ordering::Acquire);
+        drop(queue);
+        let begun = Instant::now();
+        while self.posted.load(Ordering::Acquire) == before && begun.elapsed() < time {
+            std::hint::spin_loop();
+        }
+        let mut queue = self.lock();
+        queue.end_looking();
+        queue
+    }
+
+    /// Sleeps until called, or for so long.
+    fn sleep<'a>(
+        &'a self,
+        mut queue: MutexGuard<'a, Queue>,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, Queue> {
+        queue.worker_rests();
+        let mut queue = match timeout {
+            None => self
+                .work
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                self.work
+                    .wait_timeout(queue, time)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        };
+        queue.worker_returns();
+        queue
     }
 
     /// The tick's life: advance epochs while guests run, wait while none does.
@@ -186,7 +261,7 @@ impl Shared {
             let rescue = queue.has_idle_worker() && queue.len() > 0;
             drop(queue);
             if rescue {
-                self.work.notify_one();
+                self.call_one();
             }
             if quiet {
                 self.tick.rest();
@@ -199,7 +274,7 @@ impl Shared {
 
     fn stop(&self) {
         let left = self.lock().stop();
-        self.work.notify_all();
+        self.call_all();
         self.tick.start();
         drop(left);
     }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::image::{Entry, Image, ImageError};
 use crate::output::Chunk;
 use crate::stdin::{self, Giver, Stdin};
 use crate::stop::Stop;
-use crate::tiers::{Slot, TIERS, Tiers};
+use crate::tiers::{self, Slot, TIERS, Tiers};
 
 /// Images that stay loaded although nothing runs from them: the next pod of one starts at once.
 const IMAGES_KEPT: usize = 512;
@@ -49,6 +50,8 @@ struct Inner {
     executor: Executor,
     tiers: Tiers,
     images: Mutex<HashMap<String, Arc<Image>>>,
+    /// How many there are.
+    images_known: AtomicUsize,
 }
 
 /// What runs, and with what.
@@ -151,6 +154,7 @@ impl Engine {
             executor: Executor::start(runtime)?,
             tiers: Tiers::default(),
             images: Mutex::default(),
+            images_known: AtomicUsize::new(0),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -180,13 +184,18 @@ impl Engine {
         let image = images
             .entry(digest.to_owned())
             .or_insert_with(|| Arc::new(Image::new(digest, path)));
-        Arc::clone(image)
+        let image = Arc::clone(image);
+        self.inner
+            .images_known
+            .store(images.len(), Ordering::Relaxed);
+        image
     }
 
     /// A slot, and what to call there: in the first tier with room, or on demand where the program
     /// has more memories or tables than a pool's slot holds.
     fn place(&self, image: &Image) -> Result<(Slot, Entry), ImageError> {
-        let slot = self.slot_for(image, 0)?;
+        let images = self.inner.images_known.load(Ordering::Relaxed);
+        let slot = self.slot_for(image, tiers::first_for(images))?;
         match image.entry(&slot.tier) {
             Ok(entry) => Ok((slot, entry)),
             Err(error) if slot.tier.index == TIERS - 1 => Err(error),
@@ -208,6 +217,11 @@ impl Engine {
     /// Lets instances of a paused account run again.
     pub fn resume(&self) {
         self.inner.executor.resume();
+    }
+
+    /// Says that a program will be started in a moment: a guest thread that sleeps wakes meanwhile.
+    pub fn expect(&self) {
+        self.inner.executor.expect();
     }
 
     /// An instance of the program, in the first tier that can hold it.

@@ -18,10 +18,13 @@ use crate::linker;
 /// The tiers in the order in which they are tried. A pool's set-up costs 4.5 µs per slot, so the
 /// first is small.
 const ALLOCATIONS: [Allocation; TIERS] = [
-    Allocation::Pool(32),
+    Allocation::Pool(SMALL),
     Allocation::Pool(1000),
     Allocation::OnDemand,
 ];
+
+/// Slots of the small pool.
+const SMALL: u32 = 32;
 
 /// How many tiers there are.
 pub(crate) const TIERS: usize = 3;
@@ -47,6 +50,13 @@ pub(crate) struct Tier {
 /// A place for one instance; free again when dropped.
 pub(crate) struct Slot {
     pub(crate) tier: Arc<Tier>,
+}
+
+/// Which tier to try first in a process that knows so many images. A slot keeps the memory of the
+/// image that ran in it last and is quick for that one: with more images than slots the small pool
+/// would map another one each time.
+pub(crate) fn first_for(images: usize) -> usize {
+    usize::from(images > SMALL as usize)
 }
 
 // === impl Tiers ===

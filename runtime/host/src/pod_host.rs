@@ -192,6 +192,8 @@ impl Runtime for PodHost {
 impl Inner {
     fn create_pod(&self, sandbox: PodSandbox) -> Result<PodCreated, RuntimeError> {
         let id = sandbox.id;
+        // Its first container follows at once, as a rule.
+        self.engine.expect();
         check_host_paths(&sandbox)?;
         let net = self.switch.add_pod(id, &sandbox.network).map_err(|error| {
             let message = format!("pod {}/{}: {error}", sandbox.namespace, sandbox.name);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 
 use model::lifecycle::State;
 use model::runtime::PodId;
@@ -112,7 +113,13 @@ impl Node {
             sender.downgrade(),
         );
         let (reporter, report) = watch::channel(Arc::new(worker.report()));
-        tokio::spawn(worker.run(queue, reporter).instrument(span));
+        let mut work = Box::pin(worker.run(queue, reporter).instrument(span));
+        // The first steps wait for nobody where image and runtime are at hand: the guest is on its
+        // way before another thread would have heard of its pod.
+        let mut nobody = Context::from_waker(Waker::noop());
+        if work.as_mut().poll(&mut nobody).is_pending() {
+            tokio::spawn(work);
+        }
         PodHandle {
             identity,
             worker: sender,

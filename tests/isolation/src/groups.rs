@@ -1,5 +1,6 @@
 //! What can be measured: groups of cases.
 
+mod hostile;
 mod localhost;
 mod startup;
 
@@ -16,7 +17,7 @@ pub(crate) struct Group {
 }
 
 /// In the order in which they run.
-static GROUPS: [Group; 2] = [
+static GROUPS: [Group; 3] = [
     Group {
         name: "startup",
         measure: startup::measure,
@@ -24,6 +25,10 @@ static GROUPS: [Group; 2] = [
     Group {
         name: "localhost",
         measure: localhost::measure,
+    },
+    Group {
+        name: "hostile",
+        measure: hostile::measure,
     },
 ];
 
@@ -54,7 +59,7 @@ mod tests {
     #[test]
     fn groups_are_chosen_by_name() {
         let cases: [(&[&str], Option<&[&str]>); 4] = [
-            (&[], Some(&["startup", "localhost"])),
+            (&[], Some(&["startup", "localhost", "hostile"])),
             (&["localhost"], Some(&["localhost"])),
             (&["localhost", "startup"], Some(&["startup", "localhost"])),
             (&["localhost", "starts"], None),

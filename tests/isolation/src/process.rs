@@ -1,11 +1,12 @@
 //! A process from its start to its end, timed, and never left behind.
 //!
 //! Nothing of ours runs beside it: this thread sleeps until the kernel tells of the end, then
-//! reads what was said. A process may therefore say no more than a pipe holds, 64 KiB.
+//! reads what was said. A process may therefore say no more than a pipe holds, 64 KiB, unless its
+//! output is taken and read meanwhile.
 
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -57,13 +58,21 @@ impl Running {
         })
     }
 
+    /// Its output, to be read while it runs; [`Ended::stdout`] is then empty.
+    pub(crate) fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
     /// When it does not end, and is killed.
     pub(crate) fn ended(mut self) -> anyhow::Result<Ended> {
-        let pid = Pid::from_child(&self.child);
-        let end = pidfd_open(pid, PidfdFlags::empty())?;
+        let end = pidfd_open(self.pid(), PidfdFlags::empty())?;
         if !is_told(&end)? {
             bail!("{} did not end in {} s", self.name, PATIENCE.as_secs());
         }

@@ -11,6 +11,15 @@ use crate::table::progress;
 /// Names a `wasmpod` to measure instead of the one of this tree; its compiler lies beside it.
 const GIVEN: &str = "WASMPOD_BIN";
 
+/// What components are built for.
+const COMPONENTS: &str = "wasm32-wasip2";
+
+/// What modules of WASI preview 1 are built for.
+const PREVIEW1: &str = "wasm32-wasip1";
+
+/// Guests that are built as modules too.
+const HOSTILE: [&str; 4] = ["cpu", "fs", "host", "mem"];
+
 /// What is measured, and what runs in it.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -28,6 +37,8 @@ pub(crate) struct Programs {
     pub(crate) net: PathBuf,
     /// The same source as [`Self::net`], for the kernel's own sockets.
     pub(crate) native_net: PathBuf,
+    /// The target folder of the tests' guests.
+    guests: PathBuf,
 }
 
 /// The compiler of this tree.
@@ -55,14 +66,22 @@ impl Programs {
         };
         let host = rustc()?.host;
         let (guests, examples) = (root.join("tests/guests"), root.join("examples"));
-        cargo(&guests, &["--profile", "guest", "-p", "net", "-p", "start"])?;
+        cargo(&guests, &["--profile", "guest"])?;
+        let mut modules = vec!["--profile", "guest", "--target", PREVIEW1];
+        modules.extend(HOSTILE.iter().flat_map(|guest| ["-p", guest]));
+        cargo(&guests, &modules)?;
         cargo(
             &guests,
             &["--profile", "guest", "-p", "net", "--target", &host],
         )?;
         cargo(&examples, &["--profile", "guest", "-p", "hello"])?;
-        let guest =
-            |folder: &Path, name: &str| folder.join("target/wasm32-wasip2/guest").join(name);
+        let guest = |folder: &Path, name: &str| {
+            folder
+                .join("target")
+                .join(COMPONENTS)
+                .join("guest")
+                .join(name)
+        };
         Ok(Self {
             compiler: wasmpod.with_file_name("wasmpod-compile"),
             wasmpod,
@@ -71,7 +90,15 @@ impl Programs {
             start: guest(&guests, "start.wasm"),
             net: guest(&guests, "net.wasm"),
             native_net: guests.join("target").join(host).join("guest/net"),
+            guests: guests.join("target"),
         })
+    }
+
+    /// A guest of the tests: a component, or the preview 1 module of the same source.
+    pub(crate) fn guest(&self, name: &str, is_preview1: bool) -> PathBuf {
+        let target = if is_preview1 { PREVIEW1 } else { COMPONENTS };
+        let folder = self.guests.join(target).join("guest");
+        folder.join(name).with_extension("wasm")
     }
 }
 

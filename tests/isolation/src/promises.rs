@@ -5,12 +5,20 @@ use std::io::{self, Write as _};
 use crate::report::{Figure, RATIO, Report};
 use crate::table::number;
 
-/// A bound on a median.
+/// A bound on a figure.
 struct Promise {
     case: &'static str,
     contender: &'static str,
     unit: &'static str,
+    of: Quantile,
     bound: Bound,
+}
+
+/// What the bound is on.
+#[derive(Clone, Copy)]
+enum Quantile {
+    Median,
+    P99,
 }
 
 #[derive(Clone, Copy)]
@@ -20,42 +28,62 @@ enum Bound {
     Above(f64),
 }
 
-const PROMISES: [Promise; 6] = [
+const PROMISES: [Promise; 8] = [
     Promise {
         case: "pod-start",
         contender: "wasmpod",
         unit: "us",
+        of: Quantile::Median,
         bound: Bound::AtMost(100.0),
     },
     Promise {
         case: "engine-start",
         contender: "wasmpod",
         unit: "us",
+        of: Quantile::Median,
         bound: Bound::AtMost(15.0),
     },
     Promise {
         case: "cli-hello",
         contender: "wasmpod/wasmtime-run-precompiled",
         unit: RATIO,
+        of: Quantile::Median,
         bound: Bound::AtMost(1.5),
     },
     Promise {
         case: "cli-hello",
         contender: "wasmpod/runc-run",
         unit: RATIO,
+        of: Quantile::Median,
         bound: Bound::Below(0.5),
     },
     Promise {
         case: "rtt-64",
         contender: "wasmpod",
         unit: "us",
+        of: Quantile::Median,
         bound: Bound::AtMost(5.0),
     },
     Promise {
         case: "throughput",
         contender: "wasmpod/kernel-loopback",
         unit: RATIO,
+        of: Quantile::Median,
         bound: Bound::Above(1.0),
+    },
+    Promise {
+        case: "victim-http",
+        contender: "worst",
+        unit: "us",
+        of: Quantile::P99,
+        bound: Bound::AtMost(50_000.0),
+    },
+    Promise {
+        case: "host-growth",
+        contender: "worst",
+        unit: "KiB",
+        of: Quantile::P99,
+        bound: Bound::Below(16_384.0),
     },
 ];
 
@@ -66,16 +94,27 @@ impl Promise {
         figure.case == self.case && figure.contender == self.contender && figure.unit == self.unit
     }
 
+    fn value(&self, figure: &Figure) -> Option<f64> {
+        match self.of {
+            Quantile::Median => figure.median,
+            Quantile::P99 => figure.p99,
+        }
+    }
+
     /// What a person reads: kept or missed, and by how much.
-    fn verdict(&self, median: f64) -> String {
+    fn verdict(&self, value: f64) -> String {
         let (word, bound, is_kept) = match self.bound {
-            Bound::AtMost(bound) => ("at most", bound, median <= bound),
-            Bound::Below(bound) => ("below", bound, median < bound),
-            Bound::Above(bound) => ("above", bound, median > bound),
+            Bound::AtMost(bound) => ("at most", bound, value <= bound),
+            Bound::Below(bound) => ("below", bound, value < bound),
+            Bound::Above(bound) => ("above", bound, value > bound),
         };
-        let (bound, median) = (number(Some(bound)), number(Some(median)));
+        let (bound, value) = (number(Some(bound)), number(Some(value)));
         let verdict = if is_kept { "kept" } else { "MISSED" };
-        format!("{verdict:<6} {word} {bound} {}: {median}", self.unit)
+        let of = match self.of {
+            Quantile::Median => "",
+            Quantile::P99 => "p99 ",
+        };
+        format!("{verdict:<6} {of}{word} {bound} {}: {value}", self.unit)
     }
 }
 
@@ -85,15 +124,11 @@ pub(crate) fn print(report: &Report) -> anyhow::Result<()> {
     writeln!(out, "\npromises")?;
     for promise in &PROMISES {
         let figure = report.figures.iter().find(|f| promise.is_about(f));
-        let Some(median) = figure.and_then(|figure| figure.median) else {
+        let Some(value) = figure.and_then(|figure| promise.value(figure)) else {
             continue;
         };
         let (case, contender) = (promise.case, promise.contender);
-        writeln!(
-            out,
-            "{case:<12} {contender:<36} {}",
-            promise.verdict(median)
-        )?;
+        writeln!(out, "{case:<12} {contender:<36} {}", promise.verdict(value))?;
     }
     Ok(())
 }
@@ -115,6 +150,7 @@ mod tests {
                 case: "case",
                 contender: "wasmpod",
                 unit: "us",
+                of: Quantile::Median,
                 bound,
             };
             assert_eq!(promise.verdict(median), wanted);

@@ -11,6 +11,11 @@ use crate::toolchain::{cargo, target};
 /// `wasmpod` would contain the compiler that it must not have.
 pub(crate) fn build() -> anyhow::Result<()> {
     exec(&mut cargo(["build", "--package", "compile"]))?;
+    build_wasmpod()
+}
+
+/// Builds `wasmpod` alone, where the other is there already.
+pub(crate) fn build_wasmpod() -> anyhow::Result<()> {
     exec(&mut cargo(["build", "--package", "cli"]))
 }
 

@@ -18,6 +18,10 @@ pub(super) struct Queue {
     /// The virtual time of the latest task taken: where newcomers and sleepers start.
     least: u64,
     idle_workers: usize,
+    /// Whether a worker looks for work instead of sleeping.
+    looking: bool,
+    /// Whether the next worker to wake shall look, because a task is announced.
+    expected: bool,
     running: usize,
     /// Polls begun so far; the tick rests when none began since it last looked.
     polls: u64,
@@ -134,6 +138,29 @@ impl Queue {
 
     pub(super) fn has_idle_worker(&self) -> bool {
         self.idle_workers > 0
+    }
+
+    /// Has a worker look for work; false where another does already.
+    pub(super) fn begin_looking(&mut self) -> bool {
+        !std::mem::replace(&mut self.looking, true)
+    }
+
+    pub(super) fn end_looking(&mut self) {
+        self.looking = false;
+    }
+
+    pub(super) fn is_looking(&self) -> bool {
+        self.looking
+    }
+
+    /// Announces a task; true if a sleeping worker is to be woken for it.
+    pub(super) fn expect(&mut self) -> bool {
+        self.expected = self.idle_workers > 0 && !self.looking;
+        self.expected
+    }
+
+    pub(super) fn take_expected(&mut self) -> bool {
+        std::mem::take(&mut self.expected)
     }
 
     pub(super) fn worker_rests(&mut self) {

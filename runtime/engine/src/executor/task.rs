@@ -231,7 +231,7 @@ impl TaskHandle {
         // Already in line, and perhaps held there for its budget or by a pause.
         if self.task.state.load(Ordering::Acquire) == QUEUED {
             self.task.shared.lock().release_killed();
-            self.task.shared.work.notify_one();
+            self.task.shared.call_one();
         }
     }
 }

@@ -151,3 +151,30 @@ fn a_cpu_limit_throttles_and_the_wait_is_counted() {
     assert_eq!(receiver.recv_timeout(PATIENCE), Ok(()));
     assert!(limited.stats().cpu >= Duration::from_millis(10));
 }
+
+#[test]
+fn no_task_is_left_lying_whether_workers_sleep_or_look() {
+    let runtime = runtime();
+    let executor = Executor::start(runtime.handle()).expect("threads");
+    let (sender, receiver) = mpsc::channel();
+    for round in 0..2000_u32 {
+        if round % 3 == 0 {
+            executor.expect();
+        }
+        // One alone, then a crowd that one call must bring through.
+        for _ in 0..=(round % 5) {
+            let sender = sender.clone();
+            let work = async { tokio::task::yield_now().await };
+            executor.spawn(account(100, None), work, move |result| {
+                sender.send(result).expect("a receiver")
+            });
+        }
+        for _ in 0..=(round % 5) {
+            assert_eq!(
+                receiver.recv_timeout(PATIENCE),
+                Ok(Some(())),
+                "round {round}"
+            );
+        }
+    }
+}

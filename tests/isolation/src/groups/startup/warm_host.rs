@@ -131,6 +131,8 @@ impl WarmHost {
             let start = clock::now()?;
             let handle = node.run_pod(pod);
             let told = tokio::select! {
+                // A pod may have ended before its words are read here: these come first.
+                biased;
                 told = told(lines, &name) => told?,
                 report = handle.ended() => {
                     bail!("pod {name} ended and told nothing: {:?}", report.status)
