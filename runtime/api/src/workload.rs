@@ -4,6 +4,8 @@
 //! what only a server could supply: tokens, gates that a controller opens, objects that no
 //! manifest holds.
 
+mod ports;
+
 use std::collections::HashSet;
 use std::time::SystemTime;
 
@@ -110,6 +112,13 @@ impl Workload {
             .iter()
             .flat_map(|admitted| self.missing_for(admitted));
         tidied(errors.collect())
+    }
+
+    /// What pods of this run cannot have at once: a hostPort that another one has.
+    ///
+    /// In a cluster the later pod waits for a node; here there is but one.
+    pub fn conflicts(&self) -> Vec<ManifestError> {
+        tidied(ports::conflicts(&self.pods))
     }
 
     /// Puts an object where it belongs, or says everything that is wrong with it.

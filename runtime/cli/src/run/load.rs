@@ -210,6 +210,7 @@ impl Loading {
     fn finish(mut self) -> anyhow::Result<Loaded> {
         if self.errors.is_empty() {
             self.errors = self.workload.missing();
+            self.errors.extend(self.workload.conflicts());
         }
         if !self.errors.is_empty() {
             let mut stderr = io::stderr().lock();

@@ -158,6 +158,8 @@ impl Slot {
         };
         if !living {
             self.stage = Stage::Over;
+            // What it did before shows, if it did something.
+            self.waiting = self.ended.is_none().then_some(waiting);
             pass.touch();
         } else if reason == "CreateContainerError" {
             self.delay_retry(waiting, pass);

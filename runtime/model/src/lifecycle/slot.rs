@@ -20,6 +20,9 @@ pub(super) struct Slot {
     pub(super) stage: Stage,
     /// The reason and message of the waiting state, once there is more to say than "not yet".
     pub(super) waiting: Option<Waiting>,
+    /// Why it never ran, in a pod that is over: the status has only kubelet's
+    /// ContainerStatusUnknown for it.
+    pub(super) hindrance: Option<Waiting>,
     /// How the last instance ended.
     pub(super) ended: Option<Box<Terminated>>,
     /// How the one before it ended.
@@ -105,6 +108,7 @@ impl Slot {
             role,
             stage: Stage::Due,
             waiting: None,
+            hindrance: None,
             ended: None,
             before: None,
             ended_at: Tick::default(),
