@@ -366,6 +366,15 @@ pub enum Event {
         /// What it says to that, for people; at most 1 KiB.
         message: String,
     },
+    /// A write was refused because a storage limit is reached; told once for each place.
+    StorageFull {
+        /// The pod.
+        pod: PodId,
+        /// What is full.
+        place: StoragePlace,
+        /// Its limit in bytes.
+        limit: u64,
+    },
     /// Something a person should know: becomes a Kubernetes Event on the pod.
     Notice {
         /// The pod.
@@ -379,6 +388,15 @@ pub enum Event {
         /// Sentence.
         message: String,
     },
+}
+
+/// What has a storage limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoragePlace {
+    /// A volume of the pod, by name: `emptyDir.sizeLimit`.
+    Volume(String),
+    /// What an instance writes outside volumes: `limits.ephemeral-storage`.
+    Instance(InstanceId),
 }
 
 /// Standard output or standard error.

@@ -14,6 +14,7 @@ mod act;
 mod ask;
 mod launch;
 mod orders;
+mod storage;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -265,6 +266,7 @@ impl Worker {
                 tracing::debug!(?instance, ready, message, "the guest told its health");
                 self.step(Event::Health { instance, ready });
             }
+            runtime::Event::StorageFull { place, limit, .. } => self.storage_full(&place, limit),
             runtime::Event::Notice {
                 instance,
                 warning,

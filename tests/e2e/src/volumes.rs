@@ -367,3 +367,48 @@ fn nothing_of_a_pod_is_left_when_it_has_gone() -> anyhow::Result<()> {
     assert!(left.is_empty(), "{left:?}: {}", ended.said.transcript());
     Ok(())
 }
+
+#[test]
+fn a_pod_that_writes_more_than_it_may_is_evicted_unless_it_writes_to_memory() -> anyhow::Result<()>
+{
+    let mount = || json!({"volumeMounts": [{"name": "data", "mountPath": "/data"}]});
+    let limited = json!({"resources": {"limits": {"ephemeral-storage": "1Mi"}}});
+    let volume = |medium: &str| json!({"volumes": [{"name": "data", "emptyDir": {"medium": medium, "sizeLimit": "1Mi"}}]});
+    let cases = [
+        (
+            Pod::one("fs", &["fill", "/data/big", "2"], mount()).spec(volume("")),
+            "Usage of EmptyDir volume \"data\" exceeds the limit \"1Mi\". ",
+        ),
+        (
+            Pod::one("fs", &["fill", "/big", "2"], limited),
+            "Container c exceeded its local ephemeral storage limit \"1Mi\". ",
+        ),
+        (
+            Pod::one("fs", &["fill", "/data/big", "2"], mount()).spec(volume("Memory")),
+            "",
+        ),
+    ];
+    for (pod, message) in cases {
+        let ended = Run::of(&pod)?.finish()?;
+        let transcript = ended.said.transcript();
+        let status = ended.said.status("p");
+        if message.is_empty() {
+            // An evicted guest may be stopped before it can tell.
+            let full = ended.said.logs("p", "c").join("\n");
+            assert!(full.starts_with("written_bytes 1048576 "), "{transcript}");
+            assert_eq!(status["phase"], "Succeeded", "{transcript}");
+            assert_eq!(status["reason"], Value::Null, "{transcript}");
+            continue;
+        }
+        assert_eq!(status["phase"], "Failed", "{transcript}");
+        assert_eq!(status["reason"], "Evicted", "{transcript}");
+        assert_eq!(status["message"], message, "{transcript}");
+        let mut events = ended.said.lines.iter();
+        let told = events.find_map(|line| line.event("p", "Evicted"));
+        let told = told.map(|event| (&event["severity"], &event["message"]));
+        let wanted = (json!("Warning"), json!(message));
+        assert_eq!(told, Some((&wanted.0, &wanted.1)), "{transcript}");
+        assert!(matches!(ended.code, Some(1 | 143)), "{transcript}");
+    }
+    Ok(())
+}

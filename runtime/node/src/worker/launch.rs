@@ -10,6 +10,7 @@ use model::runtime::{InstanceId, InstanceSpec, Limits, MountSpec, RuntimeError, 
 
 use super::{Bond, Message, Worker};
 use crate::environment::Environment;
+use crate::files;
 use crate::images::PreparedImage;
 use crate::outlet::{Log, Outlet};
 use crate::sandbox;
@@ -221,6 +222,6 @@ fn limits(container: &Container) -> Limits {
             .map_or(DEFAULT_WEIGHT, milli(LEAST_WEIGHT)),
         cpu_limit: resources.cpu_limit.map(milli(1)),
         memory: resources.memory_limit.map(model::Quantity::bytes),
-        storage: resources.storage_limit.map(model::Quantity::bytes),
+        storage: files::of_size(resources.storage_limit),
     }
 }
