@@ -18,6 +18,8 @@ pub(crate) struct Pod {
     pub(crate) net: PodNet,
     pub(crate) file_calls: FileCalls,
     pub(crate) identity: Arc<Identity>,
+    /// Whether its probes or hooks run commands.
+    pub(crate) commands: bool,
     directory: PathBuf,
     memory_dir: Option<PathBuf>,
     sink: Arc<dyn EventSink>,
@@ -70,6 +72,7 @@ impl Pod {
             net,
             file_calls: FileCalls::new(),
             identity: Arc::new(identity),
+            commands: sandbox.commands,
             directory: sandbox.directory,
             memory_dir,
             sink,

@@ -41,7 +41,8 @@ pub struct PodHostConfig {
 /// Where the toolbox comes from.
 #[derive(Debug, Clone)]
 pub enum Toolbox {
-    /// The wasm file, compiled at the first exec.
+    /// The wasm file, compiled at the first exec, or before the first container of a pod whose
+    /// probes or hooks run commands.
     Wasm(Bytes),
     /// This build has none.
     Absent,
@@ -120,8 +121,17 @@ impl PodHost {
 
 impl Runtime for PodHost {
     fn create_pod(&self, pod: PodSandbox) -> Answer<'_, PodCreated> {
+        let commands = pod.commands;
         let created = self.inner.create_pod(pod);
-        Box::pin(std::future::ready(created))
+        if !commands {
+            return Box::pin(std::future::ready(created));
+        }
+        Box::pin(async move {
+            // Beside the images of the pod's containers, which wait for it.
+            let inner = Arc::clone(&self.inner);
+            tokio::spawn(async move { inner.ready_for_commands().await });
+            created
+        })
     }
 
     fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
@@ -129,8 +139,16 @@ impl Runtime for PodHost {
     }
 
     fn create(&self, spec: InstanceSpec) -> Answer<'_, ()> {
+        let pod = self.inner.pod(spec.pod);
         let created = self.inner.create(spec);
-        Box::pin(std::future::ready(created))
+        if !pod.is_ok_and(|pod| pod.commands) {
+            return Box::pin(std::future::ready(created));
+        }
+        Box::pin(async move {
+            created?;
+            self.inner.ready_for_commands().await;
+            Ok(())
+        })
     }
 
     fn start(&self, instance: InstanceId) -> Answer<'_, ()> {
@@ -345,6 +363,16 @@ impl Inner {
             instance: OnceLock::new(),
         })?;
         self.start(exec.id)
+    }
+
+    /// Compiles the toolbox, if there is one and it was not yet. A compiler that fails is the
+    /// command's misfortune, not the container's.
+    async fn ready_for_commands(&self) {
+        if let Toolbox::Wasm(_) = self.toolbox
+            && let Err(error) = self.toolbox(&[]).await
+        {
+            tracing::warn!(%error, "the toolbox does not compile: commands that need it will fail");
+        }
     }
 
     /// What a command runs, and with which argv.

@@ -130,6 +130,9 @@ pub struct PodSandbox {
     pub network: PodNetwork,
     /// Its volumes by name, those made for /etc files among them.
     pub volumes: BTreeMap<String, VolumeSpec>,
+    /// Whether its probes or hooks run commands: what those need is made ready before its
+    /// containers start, so that no probe's time goes by on it.
+    pub commands: bool,
     /// A directory that only this pod uses; made when first needed, removed with the pod.
     pub directory: PathBuf,
 }

@@ -299,6 +299,27 @@ fn a_hook_that_takes_too_long_does_not_outlast_the_grace_period() -> anyhow::Res
     Ok(())
 }
 
+#[test]
+fn what_commands_need_is_compiled_before_the_container_whose_probe_runs_one() -> anyhow::Result<()>
+{
+    let probe = json!({"initialDelaySeconds": 500, "exec": {"command": ["true"]}});
+    // The guest itself, and the toolbox.
+    for (fields, wanted) in [(json!({"livenessProbe": probe}), 2), (Value::Null, 1)] {
+        let pod = Pod::one("life", &["deaf"], fields);
+        let mut running = Run::of(&pod)?.private_data().start()?;
+        running.wait_log("p", "c", "sleeping")?;
+        let code = std::fs::read_dir(running.home().join("data/code"))?;
+        let is_code = |name: std::ffi::OsString| name.to_string_lossy().ends_with(".cwasm");
+        let compiled = code.filter_map(|entry| Some(entry.ok()?.file_name()));
+        assert_eq!(
+            compiled.filter(|name| is_code(name.clone())).count(),
+            wanted,
+            "{pod}"
+        );
+    }
+    Ok(())
+}
+
 /// Probes of every sort against the guest `life`, each a second apart.
 fn probes() -> [(&'static str, Value); 3] {
     [
