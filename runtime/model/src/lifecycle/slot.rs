@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::backoff::Backoff;
 use super::instance::Live;
+use super::probes::ProbeClock;
 use super::{Place, Tick};
 use crate::container::Container;
 use crate::pod::Pod;
@@ -40,6 +41,7 @@ pub(super) struct Slot {
     pub(super) crash: Backoff,
     /// Before a failed pull or creation is tried again.
     pub(super) retry: Backoff,
+    pub(super) probe_clock: ProbeClock,
     pub(super) image_id: String,
     pub(super) container_id: String,
 }
@@ -117,6 +119,7 @@ impl Slot {
             passed: false,
             crash: Backoff::default(),
             retry: Backoff::default(),
+            probe_clock: ProbeClock::default(),
             image_id: String::new(),
             container_id: String::new(),
         }
