@@ -20,7 +20,7 @@ use volume::PodVolumes;
 
 use crate::exec::{self, Command, Compiler};
 use crate::pod::{Pod, Run};
-use crate::pump;
+use crate::{pump, working_dir};
 
 /// What a host is made with.
 pub struct PodHostConfig {
@@ -139,14 +139,21 @@ impl Runtime for PodHost {
     }
 
     fn create(&self, spec: InstanceSpec) -> Answer<'_, ()> {
-        let pod = self.inner.pod(spec.pod);
+        let id = spec.id;
+        let commands = self.inner.pod(spec.pod).is_ok_and(|pod| pod.commands);
+        let has_directory = spec.working_dir != "/";
         let created = self.inner.create(spec);
-        if !pod.is_ok_and(|pod| pod.commands) {
+        if !commands && !has_directory {
             return Box::pin(std::future::ready(created));
         }
         Box::pin(async move {
             created?;
-            self.inner.ready_for_commands().await;
+            if has_directory {
+                self.inner.make_working_dir(id).await?;
+            }
+            if commands {
+                self.inner.ready_for_commands().await;
+            }
             Ok(())
         })
     }
@@ -363,6 +370,19 @@ impl Inner {
             instance: OnceLock::new(),
         })?;
         self.start(exec.id)
+    }
+
+    /// Makes the working directory of an instance where it is missing.
+    async fn make_working_dir(&self, id: InstanceId) -> Result<(), RuntimeError> {
+        let (pod, run) = (self.owner(id)?, self.instance(id)?);
+        blocking(move || {
+            let spec = &run.spec;
+            working_dir::make(&run.files, &spec.working_dir).map_err(|why| {
+                let (key, container) = (pod.key(), &spec.container);
+                RuntimeError::CannotRun(format!("{key}, container {container}: {why}"))
+            })
+        })
+        .await
     }
 
     /// Compiles the toolbox, if there is one and it was not yet. A compiler that fails is the

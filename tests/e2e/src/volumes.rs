@@ -412,3 +412,78 @@ fn a_pod_that_writes_more_than_it_may_is_evicted_unless_it_writes_to_memory() ->
     }
     Ok(())
 }
+
+#[test]
+fn a_working_directory_is_made_and_told() -> anyhow::Result<()> {
+    let mount = json!([{"name": "data", "mountPath": "/data"}]);
+    let fields = json!({"workingDir": "/data/deep/er", "volumeMounts": mount});
+    let volumes = json!({"volumes": [{"name": "data", "emptyDir": {}}]});
+    for world in ["", "@p1"] {
+        for (guest, args, wanted) in [
+            ("host", ["env", "PWD"], "env PWD=/data/deep/er"),
+            (
+                "fs",
+                ["stat", "/data/deep/er"],
+                "stat /data/deep/er directory",
+            ),
+        ] {
+            let pod = Pod::one(&format!("{guest}{world}"), &args, fields.clone());
+            let ended = Run::of(pod.spec(volumes.clone()))?.finish()?;
+            let told = ended.said.transcript();
+            let logs = ended.said.logs("p", "c");
+            assert!(
+                logs.first().is_some_and(|log| log.starts_with(wanted)),
+                "{told}"
+            );
+            let mut lines = ended.said.lines.iter();
+            assert!(
+                lines.any(|line| line.event("p", "WorkingDirTold").is_some()),
+                "{told}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn commands_begin_in_the_working_directory() -> anyhow::Result<()> {
+    let run = Run::new()?.file("d/readme", "")?;
+    let hook = json!({"exec": {"command": ["sh", "-c", "echo begun > here"]}});
+    let fields = json!({
+        "workingDir": "/d/work",
+        "lifecycle": {"postStart": hook},
+        "volumeMounts": [{"name": "d", "mountPath": "/d"}],
+    });
+    let pod = Pod::one("life", &["deaf"], fields)
+        .spec(json!({"volumes": [{"name": "d", "hostPath": {"path": run.path("d")}}]}));
+    let mut running = run
+        .file("pod.yaml", &pod.to_string())?
+        .args(["-f", "pod.yaml"])
+        .start()?;
+    running.wait_ready("p")?;
+    assert_eq!(
+        fs::read_to_string(running.home().join("d/work/here"))?,
+        "begun\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_working_directory_that_cannot_be_made_keeps_its_container_from_starting() -> anyhow::Result<()>
+{
+    let fields = json!({
+        "workingDir": "/work",
+        "securityContext": {"readOnlyRootFilesystem": true},
+    });
+    let ended = Run::of(Pod::one("host", &["args"], fields))?.finish()?;
+    let told = ended.said.transcript();
+    let end = ended.said.terminated("p", "c");
+    assert_eq!(end["reason"], "StartError", "{told}");
+    let message = end["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("mkdir /work: read-only file system"),
+        "{message}"
+    );
+    assert_eq!(ended.code, Some(128), "{told}");
+    Ok(())
+}

@@ -52,6 +52,9 @@ impl Worker {
             &self.shared.config,
         );
         self.shared.router.open(instance, Outlet::Log(log));
+        if attempt == 0 {
+            self.tell_working_dir(place, container);
+        }
         let again = attempt > 0 && sandbox::has_termination_log(container);
         let reset = again.then(|| sandbox::termination_log(&container.name));
         let (runtime, pod) = (Arc::clone(&self.shared.runtime), self.id);
@@ -103,6 +106,10 @@ impl Worker {
             environment.set_default("HOSTNAME", &sandbox::hostname(&self.pod, &config.dns));
         }
         let working_dir = container.working_dir.as_ref().unwrap_or(&image.working_dir);
+        if working_dir != "/" {
+            // As shells set it: all that libraries which ignore WASI's initial-cwd can go by.
+            environment.set_default("PWD", working_dir);
+        }
         let ports = container.ports.iter().map(|port| {
             let name = port.name.clone().unwrap_or_default();
             (name, port.container_port, port.protocol)
@@ -137,6 +144,20 @@ impl Worker {
         let pod = format!("{}_{}_{}", id.namespace, id.name, id.uid);
         let name = format!("{attempt}.log");
         Some(logs.join(pod).join(&container.name).join(name))
+    }
+
+    /// Says how far a working directory reaches: relative paths are resolved in the guest, by
+    /// libraries that do not ask for it.
+    fn tell_working_dir(&self, place: Place, container: &Container) {
+        let Some(path) = container.working_dir.as_ref().filter(|path| *path != "/") else {
+            return;
+        };
+        let message = format!(
+            "workingDir {path:?} is told to the guest (WASI's initial-cwd, and $PWD); programs \
+             built with Rust's std or wasi-libc begin at / all the same: let them change to $PWD, \
+             or use absolute paths"
+        );
+        self.tell(Some(place), false, "WorkingDirTold", message);
     }
 
     fn tell_skipped(&self, place: Place, environment: &Environment) {
