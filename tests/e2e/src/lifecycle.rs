@@ -538,6 +538,27 @@ fn a_security_context_that_cannot_be_honoured_is_refused_aloud() -> anyhow::Resu
     Ok(())
 }
 
+#[test]
+fn who_is_not_to_be_root_and_would_be_does_not_start() -> anyhow::Result<()> {
+    let context = json!({"securityContext": {"runAsNonRoot": true, "runAsUser": 0}});
+    let mut running = Run::of(Pod::one("host", &["args"], context))?.start()?;
+    let status = running.wait_container("p", "c", "a configuration error", |status| {
+        status["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+    })?;
+    let message = status["state"]["waiting"]["message"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(
+        message.starts_with("container's runAsUser breaks non-root policy"),
+        "{status}"
+    );
+    running.signal(Signal::INT)?;
+    let ended = running.finish()?;
+    let row = &ended.said.summary()["pods"][0]["containers"][0];
+    assert_eq!(row["state"], "CreateContainerConfigError", "{row}");
+    Ok(())
+}
+
 /// Until a status says so, for tests that look at conditions.
 fn condition(running: &mut Running, kind: &'static str) -> anyhow::Result<Value> {
     running.wait_for(kind, |line| {

@@ -414,6 +414,34 @@ fn a_pod_that_writes_more_than_it_may_is_evicted_unless_it_writes_to_memory() ->
 }
 
 #[test]
+fn files_of_this_machine_are_opened_as_the_user_who_runs_wasmpod_or_not_at_all()
+-> anyhow::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    let pod = |user: u32, path: &str| {
+        pod(&["read", "/data/f"], json!({"hostPath": {"path": path}}))
+            .spec(json!({"securityContext": {"runAsUser": user}}))
+    };
+    for (user, refused) in [(own, false), (own + 1, true)] {
+        let run = Run::new()?.file("data/f", "text")?;
+        let pod = pod(user, &run.path("data"));
+        let ended = run
+            .file("pod.yaml", &pod.to_string())?
+            .args(["-f", "pod.yaml"])
+            .finish()?;
+        let told = ended.said.transcript();
+        if refused {
+            let remedy = format!("run wasmpod as user {user}, or leave out runAsUser");
+            assert!(told.contains("spec.securityContext.runAsUser"), "{told}");
+            assert!(told.contains(&remedy), "{told}");
+            assert_eq!(ended.code, Some(125), "{told}");
+        } else {
+            assert_eq!(ended.said.logs("p", "c"), ["read /data/f text"], "{told}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_working_directory_is_made_and_told() -> anyhow::Result<()> {
     let mount = json!([{"name": "data", "mountPath": "/data"}]);
     let fields = json!({"workingDir": "/data/deep/er", "volumeMounts": mount});

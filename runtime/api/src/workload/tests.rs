@@ -330,6 +330,52 @@ fn a_host_port_that_is_taken_names_both_pods_and_their_places() {
 }
 
 #[test]
+fn a_user_that_the_run_is_not_is_told_where_it_was_asked_for() {
+    let pod = |pod: &str, container: &str, volume: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  securityContext: {{{pod}}}\n  containers:\n  - name: c\n    image: x\n    securityContext: {{{container}}}\n    volumeMounts: [{{name: v, mountPath: /v}}]\n  volumes:\n  - {{name: v, {volume}}}\n"
+        )
+    };
+    let host = "hostPath: {path: /srv}";
+    let cases = [
+        (
+            pod("runAsUser: 7", "", host),
+            "x:5:32: error: spec.securityContext.runAsUser: Not possible here:",
+        ),
+        (
+            pod("runAsUser: 7", "runAsUser: 8", host),
+            "x:9:34: error: spec.containers[0].securityContext.runAsUser: Not possible here:",
+        ),
+        (
+            pod("fsGroup: 7", "", host),
+            "x:5:30: error: spec.securityContext.fsGroup: Not possible here:",
+        ),
+        (pod("runAsUser: 1000, runAsGroup: 1000", "", host), ""),
+        (pod("runAsUser: 7, fsGroup: 7", "", "emptyDir: {}"), ""),
+    ];
+    let own = User {
+        uid: 1000,
+        gid: 1000,
+        groups: Vec::new(),
+    };
+    for (text, wanted) in cases {
+        let mut workload = Workload::new();
+        workload.add(&text, "x", UNIX_EPOCH).expect(&text);
+        let told: Vec<String> = workload
+            .strangers(&own)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            told.len(),
+            usize::from(!wanted.is_empty()),
+            "{text}{told:?}"
+        );
+        assert!(told.iter().all(|told| told.starts_with(wanted)), "{told:?}");
+    }
+}
+
+#[test]
 fn an_object_made_by_code_is_named_in_its_errors() {
     let run = crate::single::Single {
         image: "web".to_owned(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::container::Container;
 use model::lifecycle::{Event, LaunchFailure, Place};
 use model::runtime::{InstanceId, InstanceSpec, Limits, MountSpec, RuntimeError, Update};
+use model::security;
 
 use super::{Bond, Message, Worker};
 use crate::environment::Environment;
@@ -82,7 +83,8 @@ impl Worker {
     /// The instance of a container, with everything filled in.
     ///
     /// # Errors
-    /// A reference of its environment or mounts that cannot be resolved: CreateContainerConfigError.
+    /// A reference of its environment or mounts that cannot be resolved, or a user that it may not
+    /// or cannot be: CreateContainerConfigError.
     fn instance_spec(
         &self,
         place: Place,
@@ -91,6 +93,10 @@ impl Worker {
         image: &PreparedImage,
     ) -> Result<InstanceSpec, String> {
         let config = &self.shared.config;
+        security::check_non_root(&self.identity, container, &config.user)?;
+        if let Some(stranger) = security::stranger(&self.pod, container, &config.user) {
+            return Err(format!("{}: {}", stranger.field, stranger.message()));
+        }
         let facts = sandbox::facts(&self.pod, config, self.addresses());
         let mut environment = Environment::of(container, &facts, self.shared.objects.as_ref())
             .map_err(|e| e.to_string())?;
