@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::cursor::At;
 use crate::error::ManifestError;
 use crate::findings::FieldError;
+use crate::path::FieldPath;
 use crate::source::Origin;
 
 /// An object: `apiVersion`, `kind`, `metadata` and whatever else it has.
@@ -114,6 +115,16 @@ impl Object {
         let slash = if self.namespace().is_empty() { "" } else { "/" };
         let name = format!("{}{slash}{}", self.namespace(), self.name());
         format!("{} {name}", self.kind()).trim_end().to_owned()
+    }
+
+    /// Where a field was written: `pod.yaml:12:7`, or the object's name if it was made by code.
+    pub(crate) fn place(&self, path: &FieldPath) -> String {
+        let Some(origin) = self.origin.as_deref() else {
+            return self.described();
+        };
+        let position = origin.locate(path).position;
+        let (name, line, column) = (&origin.source.name, position.line, position.column);
+        format!("{name}:{line}:{column}")
     }
 
     /// A cursor at its top.

@@ -4,10 +4,14 @@
 //! what only a server could supply: tokens, gates that a controller opens, objects that no
 //! manifest holds.
 
+mod ports;
+mod users;
+
 use std::collections::HashSet;
 use std::time::SystemTime;
 
 use model::Pod;
+use model::security::User;
 
 use crate::cursor::At;
 use crate::data::Contents;
@@ -110,6 +114,18 @@ impl Workload {
             .iter()
             .flat_map(|admitted| self.missing_for(admitted));
         tidied(errors.collect())
+    }
+
+    /// What pods of this run cannot have at once: a hostPort that another one has.
+    ///
+    /// In a cluster the later pod waits for a node; here there is but one.
+    pub fn conflicts(&self) -> Vec<ManifestError> {
+        tidied(ports::conflicts(&self.pods))
+    }
+
+    /// What containers ask of the user they run as, on files of the machine, that `own` is not.
+    pub fn strangers(&self, own: &User) -> Vec<ManifestError> {
+        tidied(users::strangers(&self.pods, own))
     }
 
     /// Puts an object where it belongs, or says everything that is wrong with it.

@@ -5,6 +5,7 @@
 mod data_dir;
 mod images;
 mod options;
+mod output;
 mod pod_host;
 mod run;
 mod tracing_output;

@@ -6,7 +6,9 @@
 //! ```
 //!
 //! It ends when every container that is not a sidecar has ended for good, or on Ctrl-C: the first
-//! asks the pods to stop, the second ends them.
+//! asks the pods to stop, the second ends them. When whoever reads its output has gone, it stops as
+//! on Ctrl-C, with the exit code of a program that SIGPIPE ends: `wasmpod run … | head` is over when
+//! head is.
 
 mod json;
 mod load;
@@ -24,18 +26,21 @@ use anyhow::Context as _;
 use host::CodeStore;
 use node::{ManifestObjects, Node, PodHandle, Router};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::data_dir::DataDir;
 use crate::images::{FileImages, Files};
 use crate::options::{Common, Run};
+use crate::output::Output;
 use load::Loaded;
 use printer::Printer;
+use summary::Summary;
 
 /// Threads for everything but guests: sockets, probes, logs.
 const THREADS: usize = 2;
 
-/// How long file calls may hold the process back after everything else has ended.
+/// How long file calls, and readers in a hurry, may hold the process back after everything else has
+/// ended.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
 /// Runs it.
@@ -56,7 +61,7 @@ pub(crate) fn run(common: &Common, options: Run) -> anyhow::Result<ExitCode> {
 }
 
 async fn to_the_end(data: &DataDir, options: &Run, loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let printer = Arc::new(Printer::new(options));
+    let printer = Arc::new(Printer::new(options, Output::start()?));
     let router = Arc::new(Router::new());
     let code = Arc::new(CodeStore::new(data.code(), placement::compiler()?));
     let files = Arc::new(Files::new(code));
@@ -95,24 +100,50 @@ async fn to_the_end(data: &DataDir, options: &Run, loaded: Loaded) -> anyhow::Re
     if let Some(pod) = pods.first().filter(|_| loaded.stdin) {
         tokio::spawn(forward_stdin(pod.clone(), loaded.container.clone()));
     }
+    let asked = until_all_end(&pods, ends, &mut signals, printer.output()).await;
+    let summary = summary::of(&pods, asked);
+    drop(node);
+    tokio::select! {
+        () = last_words(&printer, &summary, events) => {}
+        // Nobody reads them. What there is to end has ended, so one signal is enough.
+        _ = signals.next() => {}
+        () = tokio::time::sleep(LAST_CALLS), if printer.output().is_in_a_hurry() => {}
+    }
+    Ok(ExitCode::from(summary.exit_code))
+}
+
+/// Waits until every pod has ended; says what asked for it, if something did.
+async fn until_all_end(
+    pods: &[PodHandle],
+    mut ends: JoinSet<()>,
+    signals: &mut Signals,
+    output: &Output,
+) -> Option<SignalKind> {
     let mut asked = None;
     loop {
         let signal = tokio::select! {
             ended = ends.join_next() => match ended {
                 Some(_) => continue,
-                None => break,
+                None => return asked,
             },
             signal = signals.next() => signal,
+            () = output.unread(), if asked.is_none() => SignalKind::pipe(),
         };
-        stop(&pods, asked.is_some());
+        if asked.is_some() {
+            // Guests that wait for a reader cannot end before what they wrote is taken.
+            output.hurry();
+        }
+        stop(pods, asked.is_some());
         asked.get_or_insert(signal);
     }
-    let summary = summary::of(&pods, asked);
-    drop(node);
+}
+
+/// Prints what is left to be said, and waits until it is written.
+async fn last_words(printer: &Printer, summary: &Summary, events: JoinHandle<()>) {
     // Ends with the node: every event has been printed then.
-    let _ = tokio::time::timeout(LAST_CALLS, events).await;
-    printer.summary(&summary);
-    Ok(ExitCode::from(summary.exit_code))
+    let _ = events.await;
+    printer.summary(summary).await;
+    printer.output().finish().await;
 }
 
 /// The signals that end a run.

@@ -1,8 +1,9 @@
-//! wasmpod's own messages, on standard error.
+//! wasmpod's own messages, on standard error; where a run prints, they go its way.
 
 use tracing_subscriber::EnvFilter;
 
 use crate::options::{Common, LogFormat};
+use crate::output::Messages;
 
 /// Starts telling: warnings, more with `-v`, or what `WASMPOD_LOG` says.
 pub(crate) fn start(common: &Common) {
@@ -14,7 +15,7 @@ pub(crate) fn start(common: &Common) {
     let filter = EnvFilter::try_from_env("WASMPOD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Messages)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     // A second start in one process would only be refused, which is as well.
     let _ = match common.log_format {

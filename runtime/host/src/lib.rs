@@ -21,6 +21,7 @@ mod pod_host;
 mod protocol;
 mod pump;
 mod serve;
+mod working_dir;
 
 pub use children::{Children, ChildrenConfig};
 pub use code::CodeStore;

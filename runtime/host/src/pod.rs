@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::{Account, FileCalls, Identity, Image, Instance};
 use model::runtime::{
-    Event, EventSink, InstanceId, InstanceSpec, PodId, PodSandbox, RuntimeError, VolumeSpec,
+    Event, EventSink, InstanceId, InstanceSpec, PodId, PodSandbox, RuntimeError, StoragePlace,
+    VolumeSpec,
 };
 use net::PodNet;
-use volume::{LimitExceeded, LimitedPlace, MountTable, PodVolumes, RootSpec};
+use volume::{LimitExceeded, LimitedPlace, LimitedResource, MountTable, PodVolumes, RootSpec};
 
 /// A pod that has been created.
 pub(crate) struct Pod {
@@ -17,6 +18,8 @@ pub(crate) struct Pod {
     pub(crate) net: PodNet,
     pub(crate) file_calls: FileCalls,
     pub(crate) identity: Arc<Identity>,
+    /// Whether its probes or hooks run commands.
+    pub(crate) commands: bool,
     directory: PathBuf,
     memory_dir: Option<PathBuf>,
     sink: Arc<dyn EventSink>,
@@ -69,6 +72,7 @@ impl Pod {
             net,
             file_calls: FileCalls::new(),
             identity: Arc::new(identity),
+            commands: sandbox.commands,
             directory: sandbox.directory,
             memory_dir,
             sink,
@@ -106,7 +110,7 @@ impl Pod {
         let named = std::mem::take(&mut state.named);
         let (sink, pod) = (Arc::clone(&self.sink), self.id);
         let mut volumes = PodVolumes::new(self.directory.clone(), named)
-            .on_limit(move |exceeded| sink.event_now(limit_notice(pod, &exceeded)));
+            .on_limit(move |exceeded| sink.event_now(refusal(pod, exceeded)));
         if let Some(base) = &self.memory_dir {
             volumes = volumes.with_memory_dir(base.clone());
         }
@@ -117,7 +121,7 @@ impl Pod {
     /// The files of a new instance.
     pub(crate) fn mount_table(&self, spec: &InstanceSpec) -> Result<MountTable, RuntimeError> {
         let root = RootSpec {
-            container: format!("{}-{}", spec.container, spec.id.0),
+            container: scratch_name(&spec.container, spec.id),
             image: spec.image.root.clone(),
             read_only: spec.read_only_root,
             size_limit: spec.limits.storage,
@@ -169,22 +173,84 @@ impl Pod {
     }
 }
 
-/// What kubelet tells when it evicts a pod for the same reason.
-fn limit_notice(pod: PodId, exceeded: &LimitExceeded) -> Event {
-    let place = match &exceeded.place {
-        LimitedPlace::Volume(name) => format!("emptyDir volume {name:?}: its sizeLimit"),
-        LimitedPlace::Container(name) => {
-            format!("container {name:?}: its limit of ephemeral-storage")
-        }
+/// The name of an instance's own files: no other run of the pod has it.
+fn scratch_name(container: &str, instance: InstanceId) -> String {
+    format!("{container}-{}", instance.0)
+}
+
+/// The instance whose files are called so.
+fn instance_of(scratch_name: &str) -> Option<InstanceId> {
+    let (_, number) = scratch_name.rsplit_once('-')?;
+    number.parse().ok().map(InstanceId)
+}
+
+/// A refusal as an event: of bytes for whoever set the limit, of entries for people.
+fn refusal(pod: PodId, exceeded: LimitExceeded) -> Event {
+    let place = match exceeded.place {
+        LimitedPlace::Volume(name) => Some(StoragePlace::Volume(name)),
+        LimitedPlace::Container(name) => instance_of(&name).map(StoragePlace::Instance),
     };
-    Event::Notice {
-        pod,
-        instance: None,
-        warning: true,
-        reason: "StorageLimitReached".to_owned(),
-        message: format!(
-            "{place} of {} bytes is used up: further writes fail with no space left",
-            exceeded.limit
-        ),
+    match (place, exceeded.resource) {
+        (Some(place), LimitedResource::Bytes) => Event::StorageFull {
+            pod,
+            place,
+            limit: exceeded.limit,
+        },
+        (place, _) => Event::Notice {
+            pod,
+            instance: match &place {
+                Some(StoragePlace::Instance(instance)) => Some(*instance),
+                _ => None,
+            },
+            warning: true,
+            reason: "StorageLimitReached".to_owned(),
+            message: format!(
+                "{}: as many files as its size limit of {} bytes allows, one for each {} bytes: \
+                 no more can be made; raise the limit or make fewer",
+                match &place {
+                    Some(StoragePlace::Volume(name)) => format!("volume {name:?}"),
+                    _ => "the container's own files".to_owned(),
+                },
+                exceeded.limit,
+                volume::BYTES_PER_ENTRY,
+            ),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_volume_or_the_instance() {
+        let container = LimitedPlace::Container(scratch_name("my-app", InstanceId(7)));
+        let volume = LimitedPlace::Volume("data".to_owned());
+        for (place, resource, wanted) in [
+            (
+                &volume,
+                LimitedResource::Bytes,
+                Some(StoragePlace::Volume("data".to_owned())),
+            ),
+            (
+                &container,
+                LimitedResource::Bytes,
+                Some(StoragePlace::Instance(InstanceId(7))),
+            ),
+            (&volume, LimitedResource::Entries, None),
+            (&container, LimitedResource::Entries, None),
+        ] {
+            let exceeded = LimitExceeded {
+                place: place.clone(),
+                resource,
+                limit: 10,
+                used: 10,
+            };
+            let full = match refusal(PodId(1), exceeded) {
+                Event::StorageFull { place, .. } => Some(place),
+                _ => None,
+            };
+            assert_eq!(full, wanted, "{place:?} {resource:?}");
+        }
     }
 }

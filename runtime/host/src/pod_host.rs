@@ -20,7 +20,7 @@ use volume::PodVolumes;
 
 use crate::exec::{self, Command, Compiler};
 use crate::pod::{Pod, Run};
-use crate::pump;
+use crate::{pump, working_dir};
 
 /// What a host is made with.
 pub struct PodHostConfig {
@@ -41,7 +41,8 @@ pub struct PodHostConfig {
 /// Where the toolbox comes from.
 #[derive(Debug, Clone)]
 pub enum Toolbox {
-    /// The wasm file, compiled at the first exec.
+    /// The wasm file, compiled at the first exec, or before the first container of a pod whose
+    /// probes or hooks run commands.
     Wasm(Bytes),
     /// This build has none.
     Absent,
@@ -120,8 +121,17 @@ impl PodHost {
 
 impl Runtime for PodHost {
     fn create_pod(&self, pod: PodSandbox) -> Answer<'_, PodCreated> {
+        let commands = pod.commands;
         let created = self.inner.create_pod(pod);
-        Box::pin(std::future::ready(created))
+        if !commands {
+            return Box::pin(std::future::ready(created));
+        }
+        Box::pin(async move {
+            // Beside the images of the pod's containers, which wait for it.
+            let inner = Arc::clone(&self.inner);
+            tokio::spawn(async move { inner.ready_for_commands().await });
+            created
+        })
     }
 
     fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
@@ -129,8 +139,23 @@ impl Runtime for PodHost {
     }
 
     fn create(&self, spec: InstanceSpec) -> Answer<'_, ()> {
+        let id = spec.id;
+        let commands = self.inner.pod(spec.pod).is_ok_and(|pod| pod.commands);
+        let has_directory = spec.working_dir != "/";
         let created = self.inner.create(spec);
-        Box::pin(std::future::ready(created))
+        if !commands && !has_directory {
+            return Box::pin(std::future::ready(created));
+        }
+        Box::pin(async move {
+            created?;
+            if has_directory {
+                self.inner.make_working_dir(id).await?;
+            }
+            if commands {
+                self.inner.ready_for_commands().await;
+            }
+            Ok(())
+        })
     }
 
     fn start(&self, instance: InstanceId) -> Answer<'_, ()> {
@@ -347,6 +372,29 @@ impl Inner {
             instance: OnceLock::new(),
         })?;
         self.start(exec.id)
+    }
+
+    /// Makes the working directory of an instance where it is missing.
+    async fn make_working_dir(&self, id: InstanceId) -> Result<(), RuntimeError> {
+        let (pod, run) = (self.owner(id)?, self.instance(id)?);
+        blocking(move || {
+            let spec = &run.spec;
+            working_dir::make(&run.files, &spec.working_dir).map_err(|why| {
+                let (key, container) = (pod.key(), &spec.container);
+                RuntimeError::CannotRun(format!("{key}, container {container}: {why}"))
+            })
+        })
+        .await
+    }
+
+    /// Compiles the toolbox, if there is one and it was not yet. A compiler that fails is the
+    /// command's misfortune, not the container's.
+    async fn ready_for_commands(&self) {
+        if let Toolbox::Wasm(_) = self.toolbox
+            && let Err(error) = self.toolbox(&[]).await
+        {
+            tracing::warn!(%error, "the toolbox does not compile: commands that need it will fail");
+        }
     }
 
     /// What a command runs, and with which argv.

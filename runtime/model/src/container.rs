@@ -194,10 +194,11 @@ pub struct Resources {
 
 /// The fields of `securityContext` that a wasm container can honour.
 ///
-/// `api` refuses aloud what it cannot honour, so nothing is dropped on the way here.
+/// `api` refuses aloud what it cannot honour, so nothing is dropped on the way here; what users and
+/// groups mean for a guest is in [`crate::security`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecurityContext {
-    /// `runAsUser`: what the guest sees as the owner of the files it makes, where we may set it.
+    /// `runAsUser`.
     pub run_as_user: Option<u32>,
     /// `runAsGroup`.
     pub run_as_group: Option<u32>,

@@ -16,6 +16,7 @@ pub mod pod;
 pub mod probe;
 pub mod quantity;
 pub mod runtime;
+pub mod security;
 pub mod status;
 pub mod volume;
 

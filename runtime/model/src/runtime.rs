@@ -130,6 +130,9 @@ pub struct PodSandbox {
     pub network: PodNetwork,
     /// Its volumes by name, those made for /etc files among them.
     pub volumes: BTreeMap<String, VolumeSpec>,
+    /// Whether its probes or hooks run commands: what those need is made ready before its
+    /// containers start, so that no probe's time goes by on it.
+    pub commands: bool,
     /// A directory that only this pod uses; made when first needed, removed with the pod.
     pub directory: PathBuf,
 }
@@ -366,6 +369,15 @@ pub enum Event {
         /// What it says to that, for people; at most 1 KiB.
         message: String,
     },
+    /// A write was refused because a storage limit is reached; told once for each place.
+    StorageFull {
+        /// The pod.
+        pod: PodId,
+        /// What is full.
+        place: StoragePlace,
+        /// Its limit in bytes.
+        limit: u64,
+    },
     /// Something a person should know: becomes a Kubernetes Event on the pod.
     Notice {
         /// The pod.
@@ -379,6 +391,15 @@ pub enum Event {
         /// Sentence.
         message: String,
     },
+}
+
+/// What has a storage limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoragePlace {
+    /// A volume of the pod, by name: `emptyDir.sizeLimit`.
+    Volume(String),
+    /// What an instance writes outside volumes: `limits.ephemeral-storage`.
+    Instance(InstanceId),
 }
 
 /// Standard output or standard error.

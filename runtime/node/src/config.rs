@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use api::downward::Allocatable;
 use model::lifecycle::{Now, Tick};
 use model::runtime::Resolver;
+use model::security::User;
 use tokio::time::Instant;
 
 use crate::logs::LogSink;
@@ -32,6 +33,8 @@ pub struct Config {
     pub dns: Dns,
     /// Whether containers get HOSTNAME, as container runtimes set it.
     pub hostname_variable: bool,
+    /// Whom guests' files are opened as: the user that runs the pod host.
+    pub user: User,
     /// What time it is.
     pub clock: Clock,
 }
@@ -67,6 +70,7 @@ impl Default for Config {
             allocatable: Allocatable::default(),
             dns: Dns::default(),
             hostname_variable: true,
+            user: User::default(),
             clock: Clock::system(),
         }
     }

@@ -93,7 +93,7 @@ pub(crate) fn spec(
             size_limit: if *memory {
                 memory_limit(*size_limit, facts)
             } else {
-                size_limit.map(model::Quantity::bytes)
+                of_size(*size_limit)
             },
         },
         Source::HostPath { path, kind } => VolumeSpec {
@@ -251,10 +251,15 @@ fn memory_limit(size_limit: Option<model::Quantity>, facts: &Facts<'_>) -> Optio
         .map(|container| container.resources.memory_limit)
         .try_fold(0_u64, |sum, limit| Some(sum.saturating_add(limit?.bytes())));
     let of_node = Some(facts.allocatable.memory.bytes()).filter(|bytes| *bytes > 0);
-    let own = size_limit
-        .map(model::Quantity::bytes)
-        .filter(|bytes| *bytes > 0);
-    [own, of_pod, of_node].into_iter().flatten().min()
+    [of_size(size_limit), of_pod, of_node]
+        .into_iter()
+        .flatten()
+        .min()
+}
+
+/// A size as a limit: 0 is none, as in kubelet.
+pub(crate) fn of_size(size: Option<model::Quantity>) -> Option<u64> {
+    size.map(model::Quantity::bytes).filter(|bytes| *bytes > 0)
 }
 
 /// One writable file as a volume.

@@ -28,6 +28,8 @@ pub struct Report {
     pub status: PodStatus,
     /// What its containers used: init containers, then the others.
     pub usage: Vec<ContainerUsage>,
+    /// Of a pod that is over, why containers of it never ran.
+    pub hindrances: Vec<Hindrance>,
     /// Nothing lives any more, the sandbox is gone, and nothing will change.
     pub over: bool,
 }
@@ -47,6 +49,17 @@ pub struct ContainerUsage {
     pub received: u64,
     /// Bytes sent to sockets.
     pub sent: u64,
+}
+
+/// Why a container never ran: the status has only kubelet's ContainerStatusUnknown for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hindrance {
+    /// The container.
+    pub container: String,
+    /// ErrImagePull, CreateContainerConfigError, FailedMount ….
+    pub reason: String,
+    /// Sentence.
+    pub message: String,
 }
 
 /// A Kubernetes Event about a pod.

@@ -138,7 +138,7 @@ impl EventSink for Router {
             Event::Output { instance, .. } | Event::Health { instance, .. } => {
                 self.tell(PodId::of(*instance), event);
             }
-            Event::Notice { pod, .. } => self.tell(*pod, event),
+            Event::Notice { pod, .. } | Event::StorageFull { pod, .. } => self.tell(*pod, event),
         }
     }
 }

@@ -7,6 +7,7 @@ use api::downward::Facts;
 use model::Pod;
 use model::container::{Container, Protocol};
 use model::pod::DnsPolicy;
+use model::probe::Handler;
 use model::runtime::{Door, MountSpec, PodId, PodNetwork, PodSandbox, Resolver, VolumeSpec};
 
 use crate::config::{Config, Dns};
@@ -43,8 +44,32 @@ pub(crate) fn of(
         node_name: config.node_name.clone(),
         network: network(pod, config),
         volumes: files::volumes(&facts, objects)?,
+        commands: has_commands(pod),
         directory: config.data_dir.join("pods").join(&pod.identity.uid),
     })
+}
+
+/// Whether a probe or hook of the pod runs a command.
+fn has_commands(pod: &Pod) -> bool {
+    let probes = |container: &Container| {
+        let probes = [
+            &container.startup,
+            &container.liveness,
+            &container.readiness,
+        ];
+        let mut handlers = probes.into_iter().flatten().map(|probe| &probe.handler);
+        handlers.any(is_command)
+    };
+    let hooks = |container: &Container| {
+        let hooks = [&container.post_start, &container.pre_stop];
+        hooks.into_iter().flatten().any(is_command)
+    };
+    pod.all_containers()
+        .any(|container| probes(container) || hooks(container))
+}
+
+fn is_command(handler: &Handler) -> bool {
+    matches!(handler, Handler::Exec(_))
 }
 
 /// What the downward API shows of a pod here.

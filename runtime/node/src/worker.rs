@@ -14,6 +14,7 @@ mod act;
 mod ask;
 mod launch;
 mod orders;
+mod storage;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
 use tokio::sync::{oneshot, watch};
 
 use crate::exec::{Exec, ExecError, ExecRequest};
-use crate::handle::{ContainerUsage, Report};
+use crate::handle::{ContainerUsage, Hindrance, Report};
 use crate::images::PreparedImage;
 use crate::node::Shared;
 use orders::{Bond, Orders};
@@ -183,8 +184,23 @@ impl Worker {
         Report {
             status,
             usage: self.usage.clone(),
+            hindrances: self.hindrances(),
             over: self.is_done(),
         }
+    }
+
+    fn hindrances(&self) -> Vec<Hindrance> {
+        let inits = (0..self.pod.init_containers.len()).map(Place::Init);
+        let mains = (0..self.pod.containers.len()).map(Place::Main);
+        let hindrance = |place: Place| {
+            let (reason, message) = self.state.hindrance(place)?;
+            Some(Hindrance {
+                container: place.of(&self.pod)?.name.clone(),
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+            })
+        };
+        inits.chain(mains).filter_map(hindrance).collect()
     }
 
     fn is_done(&self) -> bool {
@@ -250,6 +266,7 @@ impl Worker {
                 tracing::debug!(?instance, ready, message, "the guest told its health");
                 self.step(Event::Health { instance, ready });
             }
+            runtime::Event::StorageFull { place, limit, .. } => self.storage_full(&place, limit),
             runtime::Event::Notice {
                 instance,
                 warning,

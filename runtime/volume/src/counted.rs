@@ -14,7 +14,7 @@ use rustix::io::{self, Errno, ReadWriteFlags};
 
 use crate::limit::{Books, Inode, Ledger};
 use crate::volume::Volume;
-use crate::{FsError, LimitExceeded};
+use crate::{FsError, LimitExceeded, LimitedResource};
 
 impl Volume {
     /// `pwrite`.
@@ -94,7 +94,7 @@ impl Volume {
                 return make().inspect(|_| books.entered());
             }
         }
-        Err(self.refuse(ledger))
+        Err(self.refuse(ledger, LimitedResource::Entries))
     }
 
     /// A call that takes the name of a file or directory away, or puts another object there.
@@ -176,7 +176,7 @@ impl Volume {
                 return result;
             }
         }
-        Err(self.refuse(ledger))
+        Err(self.refuse(ledger, LimitedResource::Bytes))
     }
 
     fn admits(&self, ledger: &Ledger, books: &mut Books, bytes: u64, entries: u64) -> bool {
@@ -184,11 +184,12 @@ impl Volume {
     }
 
     /// Refuses, and tells the node the first time. Called without the ledger's lock.
-    fn refuse(&self, ledger: &Ledger) -> FsError {
-        if ledger.first_refusal() {
+    fn refuse(&self, ledger: &Ledger, resource: LimitedResource) -> FsError {
+        if ledger.first_refusal(resource) {
             let used = ledger.shared().bytes();
             self.observer().tell(LimitExceeded {
                 place: self.place().clone(),
+                resource,
                 limit: ledger.limit(),
                 used,
             });

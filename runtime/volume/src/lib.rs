@@ -25,7 +25,7 @@
 //! permissions for guests (a container's files belong to whoever runs the pod host), and locks.
 
 pub use error::{FsError, VolumeError};
-pub use limit::{LimitExceeded, LimitedPlace};
+pub use limit::{BYTES_PER_ENTRY, LimitExceeded, LimitedPlace, LimitedResource};
 pub use node::{Listing, Node};
 pub use pod::PodVolumes;
 pub use stat::{

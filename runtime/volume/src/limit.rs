@@ -16,11 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-/// A volume has refused to grow. Kubelet evicts the pod for the same reason.
+/// A volume has refused to grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitExceeded {
     /// Which one.
     pub place: LimitedPlace,
+    /// What it would have had too much of.
+    pub resource: LimitedResource,
     /// Its limit in bytes.
     pub limit: u64,
     /// What it held when it refused, in bytes.
@@ -37,6 +39,15 @@ pub enum LimitedPlace {
     Container(String),
 }
 
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitedResource {
+    /// Bytes: the limit that the pod's author gave. Kubelet evicts the pod for them.
+    Bytes,
+    /// Files, directories and links: a bound of ours.
+    Entries,
+}
+
 /// Whoever wants to know; shared by all volumes of a pod.
 #[derive(Default)]
 pub(crate) struct Observer {
@@ -48,7 +59,8 @@ pub(crate) struct Ledger {
     limit: u64,
     entry_limit: u64,
     books: RwLock<Books>,
-    told: AtomicBool,
+    told_bytes: AtomicBool,
+    told_entries: AtomicBool,
 }
 
 /// The figures, and the files that are open.
@@ -88,7 +100,7 @@ struct OpenCount {
 }
 
 /// One entry for every this many bytes of the limit, as a tmpfs has one inode per page.
-const BYTES_PER_ENTRY: u64 = 4096;
+pub const BYTES_PER_ENTRY: u64 = 4096;
 /// But never fewer than this, so that a small volume can hold small files.
 const FEWEST_ENTRIES: u64 = 1024;
 /// A full volume is counted anew at most this often: the guest asks, the node pays.
@@ -123,7 +135,8 @@ impl Ledger {
             limit,
             entry_limit: (limit / BYTES_PER_ENTRY).max(FEWEST_ENTRIES),
             books: RwLock::default(),
-            told: AtomicBool::new(false),
+            told_bytes: AtomicBool::new(false),
+            told_entries: AtomicBool::new(false),
         }
     }
 
@@ -142,9 +155,13 @@ impl Ledger {
         self.books.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this is the first refusal.
-    pub(crate) fn first_refusal(&self) -> bool {
-        !self.told.swap(true, Ordering::Relaxed)
+    /// Whether this is the first refusal for want of it.
+    pub(crate) fn first_refusal(&self, resource: LimitedResource) -> bool {
+        let told = match resource {
+            LimitedResource::Bytes => &self.told_bytes,
+            LimitedResource::Entries => &self.told_entries,
+        };
+        !told.swap(true, Ordering::Relaxed)
     }
 
     /// Whether `bytes` and `entries` more fit; counts anew with `measure` where that may help.

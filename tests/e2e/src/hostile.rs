@@ -345,8 +345,12 @@ fn a_trap_and_a_panic_are_told_with_their_place() -> anyhow::Result<()> {
 fn what_a_guest_may_write_is_limited_where_its_volume_is() -> anyhow::Result<()> {
     for world in WORLDS {
         let mount = json!({"volumeMounts": [{"name": "data", "mountPath": "/data"}]});
-        let pod = Pod::one(&format!("fs{world}"), &["fill", "/data/big", "64"], mount)
-            .spec(json!({"volumes": [{"name": "data", "emptyDir": {"sizeLimit": "4Mi"}}]}));
+        let pod = Pod::one(&format!("fs{world}"), &["fill", "/data/big", "64"], mount).spec(
+            json!({"volumes": [{
+                // On disk its pod would be evicted, perhaps before the guest can tell.
+                "name": "data", "emptyDir": {"sizeLimit": "4Mi", "medium": "Memory"},
+            }]}),
+        );
         let ended = Run::of(pod)?.finish()?;
         let transcript = ended.said.transcript();
         let logs = ended.said.logs("p", "c").join("\n");

@@ -22,6 +22,8 @@ mod modules;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod output;
+#[cfg(test)]
 mod placements;
 #[cfg(test)]
 mod preview1;

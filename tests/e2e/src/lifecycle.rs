@@ -299,6 +299,27 @@ fn a_hook_that_takes_too_long_does_not_outlast_the_grace_period() -> anyhow::Res
     Ok(())
 }
 
+#[test]
+fn what_commands_need_is_compiled_before_the_container_whose_probe_runs_one() -> anyhow::Result<()>
+{
+    let probe = json!({"initialDelaySeconds": 500, "exec": {"command": ["true"]}});
+    // The guest itself, and the toolbox.
+    for (fields, wanted) in [(json!({"livenessProbe": probe}), 2), (Value::Null, 1)] {
+        let pod = Pod::one("life", &["deaf"], fields);
+        let mut running = Run::of(&pod)?.private_data().start()?;
+        running.wait_log("p", "c", "sleeping")?;
+        let code = std::fs::read_dir(running.home().join("data/code"))?;
+        let is_code = |name: std::ffi::OsString| name.to_string_lossy().ends_with(".cwasm");
+        let compiled = code.filter_map(|entry| Some(entry.ok()?.file_name()));
+        assert_eq!(
+            compiled.filter(|name| is_code(name.clone())).count(),
+            wanted,
+            "{pod}"
+        );
+    }
+    Ok(())
+}
+
 /// Probes of every sort against the guest `life`, each a second apart.
 fn probes() -> [(&'static str, Value); 3] {
     [
@@ -514,6 +535,27 @@ fn a_security_context_that_cannot_be_honoured_is_refused_aloud() -> anyhow::Resu
         ended.said.transcript()
     );
     assert!(!matches!(ended.code, Some(0 | 130)), "{:?}", ended.code);
+    Ok(())
+}
+
+#[test]
+fn who_is_not_to_be_root_and_would_be_does_not_start() -> anyhow::Result<()> {
+    let context = json!({"securityContext": {"runAsNonRoot": true, "runAsUser": 0}});
+    let mut running = Run::of(Pod::one("host", &["args"], context))?.start()?;
+    let status = running.wait_container("p", "c", "a configuration error", |status| {
+        status["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+    })?;
+    let message = status["state"]["waiting"]["message"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(
+        message.starts_with("container's runAsUser breaks non-root policy"),
+        "{status}"
+    );
+    running.signal(Signal::INT)?;
+    let ended = running.finish()?;
+    let row = &ended.said.summary()["pods"][0]["containers"][0];
+    assert_eq!(row["state"], "CreateContainerConfigError", "{row}");
     Ok(())
 }
 

@@ -29,7 +29,7 @@ fn listening(running: &mut Running, pod: &str) -> anyhow::Result<SocketAddr> {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((LOCALHOST, 0))?.local_addr()?.port())
 }
 

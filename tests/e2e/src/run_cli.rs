@@ -248,6 +248,61 @@ fn mistakes_in_a_manifest_are_told_with_their_place() -> anyhow::Result<()> {
 }
 
 #[test]
+fn two_pods_of_a_run_cannot_have_the_same_port_of_this_machine() -> anyhow::Result<()> {
+    let ports = "      ports:\n        - containerPort: 80\n          hostPort: 18080\n";
+    let pods = ["one", "two"].map(|name| format!("{}{ports}", pod(name, "hello", "hello")));
+    let ended = Run::of(pods.join("---\n"))?.finish()?;
+    let told = ended.said.text();
+    for part in [
+        "pod.yaml:25:21: error: spec.containers[0].ports[0].hostPort",
+        "didn't have free ports for the requested pod ports",
+        "TCP port 18080",
+        "Pod default/two",
+        "is Pod default/one's (",
+        "pod.yaml:12:21); ",
+    ] {
+        assert!(told.contains(part), "`{part}` is not told, but:\n{told}");
+    }
+    assert_eq!(ended.code, Some(125), "{told}");
+    assert!(ended.said.status("one").is_null(), "it ran all the same");
+    Ok(())
+}
+
+#[test]
+fn the_table_tells_why_a_container_never_ran() -> anyhow::Result<()> {
+    let manifest = pod("large", "c", "hello").replace(
+        "  restartPolicy",
+        "  activeDeadlineSeconds: 1\n  restartPolicy",
+    );
+    let run = Run::new()?;
+    // Looks like wasm, and is more than any image may be; holes take no room.
+    let large = run.path("large.wasm");
+    let mut file = std::fs::File::create(&large)?;
+    std::io::Write::write_all(&mut file, b"\0asm\x01\0\0\0")?;
+    file.set_len(513 << 20)?;
+    let manifest = manifest.replace("guest:hello", "file:large.wasm");
+    let ended = run
+        .file("pod.yaml", &manifest)?
+        .args(["-f", "pod.yaml"])
+        .for_a_person()
+        .finish()?;
+    let said = ended.said.stray() + &ended.said.text();
+    let row = said.lines().rev().find(|line| line.starts_with("large  "));
+    let row: Vec<&str> = row.unwrap_or_default().split_whitespace().collect();
+    assert_eq!(
+        row.get(1..4),
+        Some(&["c", "ErrImagePull", "-"][..]),
+        "{said}"
+    );
+    assert!(
+        said.contains("large/c: image \"file:large.wasm\"") && said.contains("larger than 512 MiB"),
+        "{said}"
+    );
+    assert_eq!(ended.code, Some(1), "{said}");
+    Ok(())
+}
+
+#[test]
 fn all_mistakes_of_a_manifest_are_told_at_once() -> anyhow::Result<()> {
     let manifest = pod("hello", "hello", "hello")
         .replace("restartPolicy", "restartPolcy")

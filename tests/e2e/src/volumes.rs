@@ -367,3 +367,151 @@ fn nothing_of_a_pod_is_left_when_it_has_gone() -> anyhow::Result<()> {
     assert!(left.is_empty(), "{left:?}: {}", ended.said.transcript());
     Ok(())
 }
+
+#[test]
+fn a_pod_that_writes_more_than_it_may_is_evicted_unless_it_writes_to_memory() -> anyhow::Result<()>
+{
+    let mount = || json!({"volumeMounts": [{"name": "data", "mountPath": "/data"}]});
+    let limited = json!({"resources": {"limits": {"ephemeral-storage": "1Mi"}}});
+    let volume = |medium: &str| json!({"volumes": [{"name": "data", "emptyDir": {"medium": medium, "sizeLimit": "1Mi"}}]});
+    let cases = [
+        (
+            Pod::one("fs", &["fill", "/data/big", "2"], mount()).spec(volume("")),
+            "Usage of EmptyDir volume \"data\" exceeds the limit \"1Mi\". ",
+        ),
+        (
+            Pod::one("fs", &["fill", "/big", "2"], limited),
+            "Container c exceeded its local ephemeral storage limit \"1Mi\". ",
+        ),
+        (
+            Pod::one("fs", &["fill", "/data/big", "2"], mount()).spec(volume("Memory")),
+            "",
+        ),
+    ];
+    for (pod, message) in cases {
+        let ended = Run::of(&pod)?.finish()?;
+        let transcript = ended.said.transcript();
+        let status = ended.said.status("p");
+        if message.is_empty() {
+            // An evicted guest may be stopped before it can tell.
+            let full = ended.said.logs("p", "c").join("\n");
+            assert!(full.starts_with("written_bytes 1048576 "), "{transcript}");
+            assert_eq!(status["phase"], "Succeeded", "{transcript}");
+            assert_eq!(status["reason"], Value::Null, "{transcript}");
+            continue;
+        }
+        assert_eq!(status["phase"], "Failed", "{transcript}");
+        assert_eq!(status["reason"], "Evicted", "{transcript}");
+        assert_eq!(status["message"], message, "{transcript}");
+        let mut events = ended.said.lines.iter();
+        let told = events.find_map(|line| line.event("p", "Evicted"));
+        let told = told.map(|event| (&event["severity"], &event["message"]));
+        let wanted = (json!("Warning"), json!(message));
+        assert_eq!(told, Some((&wanted.0, &wanted.1)), "{transcript}");
+        assert!(matches!(ended.code, Some(1 | 143)), "{transcript}");
+    }
+    Ok(())
+}
+
+#[test]
+fn files_of_this_machine_are_opened_as_the_user_who_runs_wasmpod_or_not_at_all()
+-> anyhow::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    let pod = |user: u32, path: &str| {
+        pod(&["read", "/data/f"], json!({"hostPath": {"path": path}}))
+            .spec(json!({"securityContext": {"runAsUser": user}}))
+    };
+    for (user, refused) in [(own, false), (own + 1, true)] {
+        let run = Run::new()?.file("data/f", "text")?;
+        let pod = pod(user, &run.path("data"));
+        let ended = run
+            .file("pod.yaml", &pod.to_string())?
+            .args(["-f", "pod.yaml"])
+            .finish()?;
+        let told = ended.said.transcript();
+        if refused {
+            let remedy = format!("run wasmpod as user {user}, or leave out runAsUser");
+            assert!(told.contains("spec.securityContext.runAsUser"), "{told}");
+            assert!(told.contains(&remedy), "{told}");
+            assert_eq!(ended.code, Some(125), "{told}");
+        } else {
+            assert_eq!(ended.said.logs("p", "c"), ["read /data/f text"], "{told}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_working_directory_is_made_and_told() -> anyhow::Result<()> {
+    let mount = json!([{"name": "data", "mountPath": "/data"}]);
+    let fields = json!({"workingDir": "/data/deep/er", "volumeMounts": mount});
+    let volumes = json!({"volumes": [{"name": "data", "emptyDir": {}}]});
+    for world in ["", "@p1"] {
+        for (guest, args, wanted) in [
+            ("host", ["env", "PWD"], "env PWD=/data/deep/er"),
+            (
+                "fs",
+                ["stat", "/data/deep/er"],
+                "stat /data/deep/er directory",
+            ),
+        ] {
+            let pod = Pod::one(&format!("{guest}{world}"), &args, fields.clone());
+            let ended = Run::of(pod.spec(volumes.clone()))?.finish()?;
+            let told = ended.said.transcript();
+            let logs = ended.said.logs("p", "c");
+            assert!(
+                logs.first().is_some_and(|log| log.starts_with(wanted)),
+                "{told}"
+            );
+            let mut lines = ended.said.lines.iter();
+            assert!(
+                lines.any(|line| line.event("p", "WorkingDirTold").is_some()),
+                "{told}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn commands_begin_in_the_working_directory() -> anyhow::Result<()> {
+    let run = Run::new()?.file("d/readme", "")?;
+    let hook = json!({"exec": {"command": ["sh", "-c", "echo begun > here"]}});
+    let fields = json!({
+        "workingDir": "/d/work",
+        "lifecycle": {"postStart": hook},
+        "volumeMounts": [{"name": "d", "mountPath": "/d"}],
+    });
+    let pod = Pod::one("life", &["deaf"], fields)
+        .spec(json!({"volumes": [{"name": "d", "hostPath": {"path": run.path("d")}}]}));
+    let mut running = run
+        .file("pod.yaml", &pod.to_string())?
+        .args(["-f", "pod.yaml"])
+        .start()?;
+    running.wait_ready("p")?;
+    assert_eq!(
+        fs::read_to_string(running.home().join("d/work/here"))?,
+        "begun\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_working_directory_that_cannot_be_made_keeps_its_container_from_starting() -> anyhow::Result<()>
+{
+    let fields = json!({
+        "workingDir": "/work",
+        "securityContext": {"readOnlyRootFilesystem": true},
+    });
+    let ended = Run::of(Pod::one("host", &["args"], fields))?.finish()?;
+    let told = ended.said.transcript();
+    let end = ended.said.terminated("p", "c");
+    assert_eq!(end["reason"], "StartError", "{told}");
+    let message = end["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("mkdir /work: read-only file system"),
+        "{message}"
+    );
+    assert_eq!(ended.code, Some(128), "{told}");
+    Ok(())
+}

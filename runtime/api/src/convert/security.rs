@@ -23,18 +23,13 @@ pub(crate) fn of_container(
 ) -> SecurityContext {
     refusals::security(context, found);
     let own = user(context);
-    let merged = SecurityContext {
+    SecurityContext {
         run_as_user: own.run_as_user.or(pod.run_as_user),
         run_as_group: own.run_as_group.or(pod.run_as_group),
         run_as_non_root: own.run_as_non_root.or(pod.run_as_non_root),
         read_only_root: context.field("readOnlyRootFilesystem").is_true(),
         fs_group: pod.fs_group,
-    };
-    if merged.run_as_non_root == Some(true) && merged.run_as_user == Some(0) {
-        let detail = "runAsUser is 0 although runAsNonRoot is true; give a user other than 0";
-        found.refused(&context.field("runAsUser"), detail);
     }
-    merged
 }
 
 fn user(context: &At<'_, '_>) -> SecurityContext {

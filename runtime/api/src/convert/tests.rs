@@ -271,11 +271,6 @@ const REFUSALS: &[Refusal] = &[
     ),
     (
         container,
-        "securityContext: {runAsNonRoot: true, runAsUser: 0}",
-        "spec.containers[0].securityContext.runAsUser: Not possible here: runAsUser is 0 although runAsNonRoot is true; give a user other than 0",
-    ),
-    (
-        container,
         "volumeDevices: [{name: v, devicePath: /d}]",
         "spec.containers[0].volumeDevices: Not possible here: a guest has no block devices; use a volume with volumeMounts",
     ),

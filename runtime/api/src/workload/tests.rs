@@ -249,6 +249,132 @@ data: {other: ''}
     );
 }
 
+/// Two pods, `a` and `b`, in files of those names: each with one container with these ports.
+fn of_ports(first: &str, second: &str) -> Vec<String> {
+    let mut workload = Workload::new();
+    for (name, ports) in [("a", first), ("b", second)] {
+        let text = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{\n{ports}}}}}"
+        );
+        workload.add(&text, name, UNIX_EPOCH).expect(&text);
+    }
+    let first_line = |error: &ManifestError| error.to_string().lines().next().unwrap().to_owned();
+    workload.conflicts().iter().map(first_line).collect()
+}
+
+#[test]
+fn a_host_port_is_one_pods() {
+    let containers = |ports: &str| format!("containers: [{{name: c, image: x, ports: [{ports}]}}]");
+    let init = |policy: &str, ports: &str| {
+        format!(
+            "initContainers: [{{name: i, image: x, {policy} ports: [{ports}]}}], containers: [{{name: c, image: x}}]"
+        )
+    };
+    let eighty = "{containerPort: 1, hostPort: 80}";
+    let cases = [
+        (containers(eighty), containers(eighty), true),
+        (
+            containers(eighty),
+            containers("{containerPort: 1, hostPort: 81}"),
+            false,
+        ),
+        (containers(eighty), containers("{containerPort: 80}"), false),
+        (
+            containers(eighty),
+            containers("{containerPort: 1, hostPort: 80, protocol: UDP}"),
+            false,
+        ),
+        // 0.0.0.0 is every address.
+        (
+            containers(eighty),
+            containers("{containerPort: 1, hostPort: 80, hostIP: 127.0.0.1}"),
+            true,
+        ),
+        (
+            containers("{containerPort: 1, hostPort: 80, hostIP: 127.0.0.2}"),
+            containers("{containerPort: 1, hostPort: 80, hostIP: 127.0.0.1}"),
+            false,
+        ),
+        // Sidecars count, init containers end.
+        (
+            containers(eighty),
+            init("restartPolicy: Always,", eighty),
+            true,
+        ),
+        (containers(eighty), init("", eighty), false),
+        // On the host's network a container's port is the host's.
+        (
+            containers(eighty),
+            format!("hostNetwork: true, {}", containers("{containerPort: 80}")),
+            true,
+        ),
+    ];
+    for (first, second, conflict) in cases {
+        assert_eq!(
+            !of_ports(&first, &second).is_empty(),
+            conflict,
+            "{first}\n{second}"
+        );
+    }
+}
+
+#[test]
+fn a_host_port_that_is_taken_names_both_pods_and_their_places() {
+    let ports = "containers: [{name: c, image: x, ports: [{containerPort: 1, hostPort: 80}]}]";
+    assert_eq!(
+        of_ports(ports, ports),
+        [
+            "b:2:71: error: spec.containers[0].ports[0].hostPort: Not possible here: 0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. TCP port 80, which Pod default/b asks for, is Pod default/a's (a:2:71); give one of them another hostPort, or run them one after the other"
+        ]
+    );
+}
+
+#[test]
+fn a_user_that_the_run_is_not_is_told_where_it_was_asked_for() {
+    let pod = |pod: &str, container: &str, volume: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  securityContext: {{{pod}}}\n  containers:\n  - name: c\n    image: x\n    securityContext: {{{container}}}\n    volumeMounts: [{{name: v, mountPath: /v}}]\n  volumes:\n  - {{name: v, {volume}}}\n"
+        )
+    };
+    let host = "hostPath: {path: /srv}";
+    let cases = [
+        (
+            pod("runAsUser: 7", "", host),
+            "x:5:32: error: spec.securityContext.runAsUser: Not possible here:",
+        ),
+        (
+            pod("runAsUser: 7", "runAsUser: 8", host),
+            "x:9:34: error: spec.containers[0].securityContext.runAsUser: Not possible here:",
+        ),
+        (
+            pod("fsGroup: 7", "", host),
+            "x:5:30: error: spec.securityContext.fsGroup: Not possible here:",
+        ),
+        (pod("runAsUser: 1000, runAsGroup: 1000", "", host), ""),
+        (pod("runAsUser: 7, fsGroup: 7", "", "emptyDir: {}"), ""),
+    ];
+    let own = User {
+        uid: 1000,
+        gid: 1000,
+        groups: Vec::new(),
+    };
+    for (text, wanted) in cases {
+        let mut workload = Workload::new();
+        workload.add(&text, "x", UNIX_EPOCH).expect(&text);
+        let told: Vec<String> = workload
+            .strangers(&own)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            told.len(),
+            usize::from(!wanted.is_empty()),
+            "{text}{told:?}"
+        );
+        assert!(told.iter().all(|told| told.starts_with(wanted)), "{told:?}");
+    }
+}
+
 #[test]
 fn an_object_made_by_code_is_named_in_its_errors() {
     let run = crate::single::Single {

@@ -210,6 +210,9 @@ impl Loading {
     fn finish(mut self) -> anyhow::Result<Loaded> {
         if self.errors.is_empty() {
             self.errors = self.workload.missing();
+            self.errors.extend(self.workload.conflicts());
+            let own = super::placement::user();
+            self.errors.extend(self.workload.strangers(&own));
         }
         if !self.errors.is_empty() {
             let mut stderr = io::stderr().lock();

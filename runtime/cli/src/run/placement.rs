@@ -12,6 +12,7 @@ use api::downward::Allocatable;
 use bytes::Bytes;
 use host::{Children, ChildrenConfig, Compiler, Confinement, PodHost, PodHostConfig, Toolbox};
 use model::runtime::{Resolver, RuntimeError, WasmImage};
+use model::security::User;
 use model::{Quantity, Runtime};
 use node::Router;
 
@@ -190,7 +191,22 @@ pub(crate) fn node_config(
         },
         // A lone program gets the environment that the command line gives, and no more.
         hostname_variable,
+        user: user(),
         ..node::Config::default()
+    }
+}
+
+/// Whom this program runs as, its children too: theirs are the files that guests make.
+pub(crate) fn user() -> User {
+    User {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        // Without them less is possible, and refused.
+        groups: rustix::process::getgroups()
+            .unwrap_or_default()
+            .iter()
+            .map(|group| group.as_raw())
+            .collect(),
     }
 }
 

@@ -1,6 +1,5 @@
 //! Everything that a run prints, as text or as JSON lines.
 
-use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,10 +14,12 @@ use tokio::sync::broadcast::error::RecvError;
 use super::json;
 use super::summary::{Summary, short_name};
 use super::terminal::Terminal;
-use crate::options::{Output, Run};
+use crate::options::{self, Run};
+use crate::output::Output;
 
 /// Prints what happens.
 pub(crate) struct Printer {
+    output: Output,
     /// Nothing when JSON is printed.
     terminal: Option<Terminal>,
     /// Whether events and the table are printed: not for the one container of `run IMAGE`.
@@ -28,53 +29,66 @@ pub(crate) struct Printer {
 // === impl Printer ===
 
 impl Printer {
-    pub(crate) fn new(options: &Run) -> Self {
+    pub(crate) fn new(options: &Run, output: Output) -> Self {
         let tells = options.image.is_none();
         let terminal = match options.output {
-            Some(Output::Json) => None,
+            Some(options::Output::Json) => None,
             None => Some(Terminal::new(options.raw, tells)),
         };
-        Self { terminal, tells }
-    }
-
-    /// The last word.
-    pub(crate) fn summary(&self, summary: &Summary) {
-        match &self.terminal {
-            None => print(&json::summary(summary)),
-            Some(terminal) if self.tells => terminal.table(summary),
-            Some(terminal) => terminal.failures(summary),
+        Self {
+            output,
+            terminal,
+            tells,
         }
     }
 
-    fn event(&self, event: &PodEvent) {
+    /// Where it prints.
+    pub(crate) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// The last word.
+    pub(crate) async fn summary(&self, summary: &Summary) {
+        let text = match &self.terminal {
+            None => return self.object(&json::summary(summary)).await,
+            Some(terminal) if self.tells => terminal.table(summary),
+            Some(terminal) => terminal.failures(summary),
+        };
+        self.output.print(Stream::Stderr, text).await;
+    }
+
+    async fn event(&self, event: &PodEvent) {
         match &self.terminal {
-            None => print(&json!({
-                "type": "event",
-                "pod": name(&event.pod),
-                "container": event.container,
-                "fieldPath": event.field_path,
-                "severity": if event.warning { "Warning" } else { "Normal" },
-                "reason": event.reason,
-                "message": event.message,
-                "time": api::status::rfc3339(event.time),
-            })),
+            None => {
+                let object = json!({
+                    "type": "event",
+                    "pod": name(&event.pod),
+                    "container": event.container,
+                    "fieldPath": event.field_path,
+                    "severity": if event.warning { "Warning" } else { "Normal" },
+                    "reason": event.reason,
+                    "message": event.message,
+                    "time": api::status::rfc3339(event.time),
+                });
+                self.object(&object).await;
+            }
             Some(terminal) if self.tells || event.warning => {
                 let pod = short_name(&event.pod);
                 let about = match &event.container {
                     Some(container) => format!("{pod}/{container}"),
                     None => pod,
                 };
-                terminal.event(&about, event.warning, &event.reason, &event.message);
+                let (reason, message) = (&event.reason, &event.message);
+                let text = terminal.event(&about, event.warning, reason, message);
+                self.output.print(Stream::Stderr, text).await;
             }
             Some(_) => {}
         }
     }
-}
 
-impl LogSink for Printer {
-    fn line(&self, line: LogLine) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        match &self.terminal {
-            None => print(&json!({
+    async fn log(&self, line: LogLine) {
+        let Some(terminal) = &self.terminal else {
+            let object = json!({
                 "type": "log",
                 "pod": name(&line.pod),
                 "container": &*line.container,
@@ -83,13 +97,37 @@ impl LogSink for Printer {
                 "time": api::status::rfc3339(line.time),
                 "text": String::from_utf8_lossy(&line.text),
                 "partial": line.partial,
-            })),
-            Some(terminal) => {
-                let who = format!("{}/{}", short_name(&line.pod), line.container);
-                terminal.line(&who, line.stream, &line.text, line.partial);
-            }
+            });
+            return self.object(&object).await;
+        };
+        let who = format!("{}/{}", short_name(&line.pod), line.container);
+        let text = terminal.line(&who, &line.text, line.partial);
+        self.output.print(line.stream, text).await;
+    }
+
+    async fn status(&self, pod: &PodHandle, report: &node::Report) {
+        if self.terminal.is_some() {
+            return;
         }
-        Box::pin(std::future::ready(()))
+        let object = json!({
+            "type": "status",
+            "pod": name(pod.identity()),
+            "status": api::status::to_json(&report.status),
+        });
+        self.object(&object).await;
+    }
+
+    /// One line on standard output.
+    async fn object(&self, value: &Value) {
+        let mut line = value.to_string().into_bytes();
+        line.push(b'\n');
+        self.output.print(Stream::Stdout, line).await;
+    }
+}
+
+impl LogSink for Printer {
+    fn line(&self, line: LogLine) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.log(line))
     }
 }
 
@@ -97,7 +135,7 @@ impl LogSink for Printer {
 pub(crate) async fn events(printer: Arc<Printer>, mut events: broadcast::Receiver<Arc<PodEvent>>) {
     loop {
         match events.recv().await {
-            Ok(event) => printer.event(&event),
+            Ok(event) => printer.event(&event).await,
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "events came faster than they could be printed")
             }
@@ -111,22 +149,13 @@ pub(crate) async fn statuses(printer: Arc<Printer>, _object: Object, pod: PodHan
     let mut reports = pod.report();
     let ended = pod.ended();
     tokio::pin!(ended);
-    let tell = |report: &node::Report| {
-        if printer.terminal.is_none() {
-            print(&json!({
-                "type": "status",
-                "pod": name(pod.identity()),
-                "status": api::status::to_json(&report.status),
-            }));
-        }
-    };
     loop {
         tokio::select! {
             biased;
             changed = reports.changed() => match changed {
                 Ok(()) => {
                     let report = Arc::clone(&reports.borrow_and_update());
-                    tell(&report);
+                    printer.status(&pod, &report).await;
                 }
                 Err(_) => break,
             },
@@ -135,20 +164,10 @@ pub(crate) async fn statuses(printer: Arc<Printer>, _object: Object, pod: PodHan
     }
     if reports.has_changed().unwrap_or(false) {
         let report = Arc::clone(&reports.borrow_and_update());
-        tell(&report);
+        printer.status(&pod, &report).await;
     }
 }
 
 fn name(identity: &Identity) -> String {
     identity.key()
-}
-
-/// One line on standard output; a reader that is gone is no reason to stop the pods.
-fn print(value: &Value) {
-    let mut line = value.to_string();
-    line.push('\n');
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout
-        .write_all(line.as_bytes())
-        .and_then(|()| stdout.flush());
 }

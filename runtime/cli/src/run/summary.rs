@@ -1,9 +1,12 @@
 //! How a run came out: the exit code, and what every container did and used.
+//!
+//! A container that never ran shows why. (Its status says ContainerStatusUnknown and 137, as
+//! kubelet's does, which helps nobody who looks at a table.)
 
 use std::time::Duration;
 
-use model::status::{ContainerState, Phase};
-use node::PodHandle;
+use model::status::{ContainerState, ContainerStatus, Phase};
+use node::{Hindrance, PodHandle};
 use tokio::signal::unix::SignalKind;
 
 /// The last word of a run.
@@ -48,6 +51,21 @@ pub(crate) fn short_name(identity: &model::pod::Identity) -> String {
     }
 }
 
+/// What a container's row says of its state: in a word, as an exit code, and as a sentence.
+fn shown(container: &ContainerStatus, hindrances: &[Hindrance]) -> (String, Option<i32>, String) {
+    let mut hindrances = hindrances.iter();
+    if let Some(why) = hindrances.find(|why| why.container == container.name) {
+        return (why.reason.clone(), None, why.message.clone());
+    }
+    match &container.state {
+        ContainerState::Waiting { reason, message } => (reason.clone(), None, message.clone()),
+        ContainerState::Running { .. } => ("Running".to_owned(), None, String::new()),
+        ContainerState::Terminated(end) => {
+            (end.reason.clone(), Some(end.exit_code), end.message.clone())
+        }
+    }
+}
+
 /// The summary of pods that have ended.
 pub(crate) fn of(pods: &[PodHandle], stopped_by: Option<SignalKind>) -> Summary {
     let mut exit_code = 0;
@@ -68,15 +86,7 @@ pub(crate) fn of(pods: &[PodHandle], stopped_by: Option<SignalKind>) -> Summary 
                 .usage
                 .iter()
                 .find(|usage| usage.container == container.name);
-            let (state, code, message) = match &container.state {
-                ContainerState::Waiting { reason, message } => {
-                    (reason.clone(), None, message.clone())
-                }
-                ContainerState::Running { .. } => ("Running".to_owned(), None, String::new()),
-                ContainerState::Terminated(end) => {
-                    (end.reason.clone(), Some(end.exit_code), end.message.clone())
-                }
-            };
+            let (state, code, message) = shown(container, &report.hindrances);
             let counts =
                 usage.is_none_or(|usage| !usage.sidecar_or_init) || status.phase == Phase::Failed;
             if counts && exit_code == 0 {
@@ -95,7 +105,7 @@ pub(crate) fn of(pods: &[PodHandle], stopped_by: Option<SignalKind>) -> Summary 
             });
         }
         if exit_code == 0 && status.phase == Phase::Failed {
-            // Failed as a whole, for example by its deadline, although no container did.
+            // Failed as a whole, by its deadline or for want of an image, and no container did.
             exit_code = 1;
         }
         rows.push(row);
@@ -108,5 +118,57 @@ pub(crate) fn of(pods: &[PodHandle], stopped_by: Option<SignalKind>) -> Summary 
     Summary {
         exit_code,
         pods: rows,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use model::status::Terminated;
+
+    use super::*;
+
+    #[test]
+    fn a_container_that_never_ran_shows_why() {
+        let unknown = ContainerState::Terminated(Terminated {
+            exit_code: 137,
+            signal: None,
+            reason: "ContainerStatusUnknown".to_owned(),
+            message: "The container could not be located".to_owned(),
+            started_at: SystemTime::UNIX_EPOCH,
+            finished_at: SystemTime::UNIX_EPOCH,
+            container_id: String::new(),
+        });
+        let hindrance = |container: &str| Hindrance {
+            container: container.to_owned(),
+            reason: "ErrImagePull".to_owned(),
+            message: "no such file".to_owned(),
+        };
+        let waiting = ContainerState::Waiting {
+            reason: "PodInitializing".to_owned(),
+            message: String::new(),
+        };
+        let cases = [
+            (&unknown, "other", ("ContainerStatusUnknown", Some(137))),
+            (&unknown, "c", ("ErrImagePull", None)),
+            (&waiting, "other", ("PodInitializing", None)),
+            (&waiting, "c", ("ErrImagePull", None)),
+        ];
+        for (state, hindered, wanted) in cases {
+            let container = ContainerStatus {
+                name: "c".to_owned(),
+                state: state.clone(),
+                last_state: None,
+                ready: false,
+                started: false,
+                restart_count: 0,
+                image: String::new(),
+                image_id: String::new(),
+                container_id: String::new(),
+            };
+            let (word, code, _) = shown(&container, &[hindrance(hindered)]);
+            assert_eq!((word.as_str(), code), wanted, "{hindered}");
+        }
     }
 }

@@ -1,15 +1,13 @@
-//! What `run` prints for people: each line of a container's output behind its name, events as
-//! they happen, and a table at the end.
+//! What `run` prints for people, as text: each line of a container's output behind its name, events
+//! as they happen, and a table at the end.
 //!
 //! Control characters are shown, not obeyed, unless the caller wants the output as it is: a guest
 //! must not repaint the screen or answer for the terminal.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::sync::{Mutex, PoisonError};
-
-use model::runtime::Stream;
 
 use super::summary::{ContainerRow, Summary};
 
@@ -21,7 +19,7 @@ const DIM: &str = "\x1b[2m";
 const YELLOW: &str = "\x1b[33m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Prints output and events, line by line.
+/// Writes output and events, line by line.
 pub(crate) struct Terminal {
     raw: bool,
     /// Whether names stand before lines: not for the one container of `run IMAGE`.
@@ -47,8 +45,8 @@ impl Terminal {
         }
     }
 
-    /// Prints a line of the container named so; `partial` where the line goes on.
-    pub(crate) fn line(&self, who: &str, stream: Stream, text: &[u8], partial: bool) {
+    /// A line of the container named so; `partial` where the line goes on.
+    pub(crate) fn line(&self, who: &str, text: &[u8], partial: bool) -> Vec<u8> {
         let mut printed = self.prefix(who).into_bytes();
         if self.raw {
             printed.extend_from_slice(text);
@@ -58,11 +56,11 @@ impl Terminal {
         if !partial || (self.prefixes && !self.raw) {
             printed.push(b'\n');
         }
-        write_now(stream, &printed);
+        printed
     }
 
-    /// Prints an event about a pod or container, on standard error.
-    pub(crate) fn event(&self, about: &str, warning: bool, reason: &str, message: &str) {
+    /// An event about a pod or container.
+    pub(crate) fn event(&self, about: &str, warning: bool, reason: &str, message: &str) -> Vec<u8> {
         let (start, end) = match (self.colours, warning) {
             (false, _) => ("", ""),
             (true, true) => (YELLOW, PLAIN),
@@ -70,15 +68,12 @@ impl Terminal {
         };
         let kind = if warning { "Warning" } else { "Normal" };
         let message = escaped(message.as_bytes());
-        let line = format!(
-            "{start}{about}: {kind} {reason}: {}{end}\n",
-            message.trim_end()
-        );
-        write_now(Stream::Stderr, line.as_bytes());
+        let message = message.trim_end();
+        format!("{start}{about}: {kind} {reason}: {message}{end}\n").into_bytes()
     }
 
-    /// The last word: a table of all containers, on standard error.
-    pub(crate) fn table(&self, summary: &Summary) {
+    /// The last word: a table of all containers.
+    pub(crate) fn table(&self, summary: &Summary) -> Vec<u8> {
         let header = [
             "POD",
             "CONTAINER",
@@ -109,12 +104,12 @@ impl Terminal {
                 }
             }
         }
-        let table = format!("\n{}{}", aligned(&rows), escaped(messages.as_bytes()));
-        write_now(Stream::Stderr, table.as_bytes());
+        format!("\n{}{}", aligned(&rows), escaped(messages.as_bytes())).into_bytes()
     }
 
     /// The last word where no table is wanted: what went wrong.
-    pub(crate) fn failures(&self, summary: &Summary) {
+    pub(crate) fn failures(&self, summary: &Summary) -> Vec<u8> {
+        let mut failures = String::new();
         for pod in &summary.pods {
             for container in pod
                 .containers
@@ -125,10 +120,11 @@ impl Terminal {
                     continue;
                 }
                 let message = escaped(container.message.as_bytes());
-                let line = format!("{}: {}\n", container.state, message.trim_end());
-                write_now(Stream::Stderr, line.as_bytes());
+                // Writing to a string does not fail.
+                let _ = writeln!(failures, "{}: {}", container.state, message.trim_end());
             }
         }
+        failures.into_bytes()
     }
 
     fn prefix(&self, who: &str) -> String {
@@ -203,17 +199,6 @@ fn escaped(bytes: &[u8]) -> String {
         }
     }
     shown
-}
-
-/// A closed terminal or pipe is no reason to stop the pods.
-fn write_now(stream: Stream, bytes: &[u8]) {
-    let _ = match stream {
-        Stream::Stdout => {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(bytes).and_then(|()| stdout.flush())
-        }
-        Stream::Stderr => io::stderr().lock().write_all(bytes),
-    };
 }
 
 #[cfg(test)]

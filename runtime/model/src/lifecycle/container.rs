@@ -158,6 +158,8 @@ impl Slot {
         };
         if !living {
             self.stage = Stage::Over;
+            // What it did before shows, if it did something.
+            self.waiting = self.ended.is_none().then_some(waiting);
             pass.touch();
         } else if reason == "CreateContainerError" {
             self.delay_retry(waiting, pass);
@@ -294,11 +296,13 @@ impl Slot {
     /// Shows as running, and is probed.
     fn up(&mut self, spec: &Container, pass: &mut Pass) {
         let now = pass.now.tick;
+        let mut clock = std::mem::take(&mut self.probe_clock);
         if let Some(live) = self.live_mut() {
             live.stand = Stand::Up;
             live.startup_passed = spec.startup.is_none();
-            live.probes = Prober::all(spec, live.since, now);
+            live.probes = Prober::all(spec, &mut clock, live.since, now);
         }
+        self.probe_clock = clock;
         self.waiting = None;
         self.passed |= match self.role {
             Role::Main => true,

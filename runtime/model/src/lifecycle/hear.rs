@@ -2,7 +2,7 @@
 //! here; `settle` does that.
 
 use super::settle::end_pod;
-use super::slot::{Role, Slot, Stage};
+use super::slot::{Role, Slot, Stage, Waiting};
 use super::state::{Course, Pass, Sandbox, State, Why};
 use super::{Event, Notice, Retry};
 use crate::container::Container;
@@ -19,6 +19,7 @@ pub(super) fn event(state: &mut State, event: Event, pass: &mut Pass) {
             if state.sandbox == Sandbox::Asked {
                 state.sandbox = Sandbox::Ready;
                 state.sandbox_backoff.reset();
+                state.sandbox_failure = None;
                 state.addresses = addresses;
                 pass.touch();
             }
@@ -135,6 +136,10 @@ fn sandbox_failed(state: &mut State, reason: &str, message: String, retry: Retry
     if state.sandbox != Sandbox::Asked {
         return;
     }
+    state.sandbox_failure = Some(Waiting {
+        reason: reason.to_owned(),
+        message: message.clone(),
+    });
     pass.tell(Notice::pod_warning(reason, message));
     state.sandbox = match (state.is_living(), retry) {
         (false, _) => Sandbox::Gone,

@@ -7,7 +7,17 @@
 //!
 //! The startup probe gates the others. Failing it, or the liveness probe, ends the instance with
 //! the probe's own grace. The timeout of one probe is kept by whoever asks it.
+//!
+//! Startup and liveness are asked at the ticks of a clock that a container has through all its
+//! restarts, as kubelet's worker has: a restarted container is asked at the first tick after its
+//! initial delay. (The clock begins with the container's first start, so that one is asked at once;
+//! in a state that was recovered it begins after a part of the period that differs from probe to
+//! probe, so that an agent that starts anew does not ask all of them together.) Readiness is asked
+//! at once, as kubelet does for a container that it has just found running or started.
+//!
+//! Unlike kubelet's, counts do not go over to the next instance: it has answered nothing yet.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use super::instance::Live;
@@ -21,6 +31,16 @@ use crate::probe::Probe;
 /// The least period, should a probe come with none: a machine that asks all the time does nothing
 /// else.
 const LEAST_PERIOD: Duration = Duration::from_secs(1);
+
+const KINDS: [ProbeKind; 3] = [
+    ProbeKind::Startup,
+    ProbeKind::Liveness,
+    ProbeKind::Readiness,
+];
+
+/// From when on the periods of a container's probes are counted, through all its instances.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ProbeClock(Vec<(ProbeKind, Tick)>);
 
 /// One probe of one instance.
 #[derive(Debug, Clone)]
@@ -38,23 +58,22 @@ pub(super) struct Prober {
 
 impl Prober {
     /// The probes of an instance that has just come up.
-    pub(super) fn all(spec: &Container, since: Tick, now: Tick) -> Vec<Self> {
-        [
-            ProbeKind::Startup,
-            ProbeKind::Liveness,
-            ProbeKind::Readiness,
-        ]
-        .into_iter()
-        .filter_map(|kind| {
+    pub(super) fn all(
+        spec: &Container,
+        clock: &mut ProbeClock,
+        since: Tick,
+        now: Tick,
+    ) -> Vec<Self> {
+        let prober = |kind: ProbeKind| {
             Some(Self {
                 kind,
-                due: first_due(kind.of(spec)?, since, now),
+                due: clock.first_due(kind, kind.of(spec)?, since, now),
                 asked: false,
                 last: false,
                 run: 0,
             })
-        })
-        .collect()
+        };
+        KINDS.into_iter().filter_map(prober).collect()
     }
 
     /// Whether its answers matter now. While an instance is being stopped only readiness does.
@@ -68,7 +87,6 @@ impl Prober {
 
     /// Moves on to the next time after now: a probe that took long skips the times it missed.
     fn schedule(&mut self, period: Duration, now: Tick) {
-        let period = period.max(LEAST_PERIOD);
         self.asked = false;
         let missed = now.since(self.due).as_nanos() / period.as_nanos();
         let periods = u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1);
@@ -91,9 +109,43 @@ impl Prober {
     }
 }
 
-/// `initialDelaySeconds` count from the start; a probe that is gated for longer is due at once.
-fn first_due(probe: &Probe, since: Tick, now: Tick) -> Tick {
-    since.after(probe.initial_delay).max(now)
+// === impl ProbeClock ===
+
+impl ProbeClock {
+    /// The clock of a container that an agent before this one has looked after.
+    pub(super) fn recovered(spec: &Container, uid: &str, now: Tick) -> Self {
+        let begin = |kind: ProbeKind| {
+            let period = period(kind.of(spec)?);
+            let mut hasher = DefaultHasher::new();
+            (uid, &spec.name, kind).hash(&mut hasher);
+            let part = hasher.finish() % u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+            Some((kind, now.after(Duration::from_nanos(part))))
+        };
+        Self(KINDS.into_iter().filter_map(begin).collect())
+    }
+
+    /// When a probe is due that has not been asked of this instance, or was gated until now.
+    /// `initialDelaySeconds` count from the instance's start.
+    fn first_due(&mut self, kind: ProbeKind, probe: &Probe, since: Tick, now: Tick) -> Tick {
+        let earliest = since.after(probe.initial_delay).max(now);
+        if kind == ProbeKind::Readiness {
+            return earliest;
+        }
+        let Some((_, first)) = self.0.iter().find(|(of, _)| *of == kind) else {
+            self.0.push((kind, earliest));
+            return earliest;
+        };
+        let period = period(probe);
+        let periods = earliest
+            .since(*first)
+            .as_nanos()
+            .div_ceil(period.as_nanos());
+        first.after(period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX)))
+    }
+}
+
+fn period(probe: &Probe) -> Duration {
+    probe.period.max(LEAST_PERIOD)
 }
 
 // === impl Live ===
@@ -152,7 +204,7 @@ impl Slot {
         if !prober.asked {
             return;
         }
-        prober.schedule(probe.period, pass.now.tick);
+        prober.schedule(period(probe), pass.now.tick);
         if !prober.is_wanted(passed, stopping) {
             return;
         }
@@ -192,15 +244,17 @@ impl Slot {
 
     fn startup_succeeded(&mut self, spec: &Container, pass: &mut Pass) {
         let now = pass.now.tick;
+        let mut clock = std::mem::take(&mut self.probe_clock);
         if let Some(live) = self.live_mut() {
             live.startup_passed = true;
             let since = live.since;
             for prober in &mut live.probes {
                 if let Some(probe) = prober.kind.of(spec) {
-                    prober.due = first_due(probe, since, now);
+                    prober.due = clock.first_due(prober.kind, probe, since, now);
                 }
             }
         }
+        self.probe_clock = clock;
         self.passed |= self.role == Role::Sidecar;
         pass.touch();
     }

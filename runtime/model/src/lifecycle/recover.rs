@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::backoff::{Backoff, CRASH_FIRST, CRASH_FORGOTTEN};
 use super::notice;
+use super::probes::ProbeClock;
 use super::slot::{Role, Slot, Stage, Waiting, slots};
 use super::state::{Course, Ids, Sandbox, State, Why};
 use super::{Now, Tick, conditions};
@@ -88,6 +89,7 @@ impl State {
 
 impl Slot {
     fn recover(&mut self, spec: &Container, status: &ContainerStatus, pod: &Pod, now: Now) {
+        self.probe_clock = ProbeClock::recovered(spec, &pod.identity.uid, now.tick);
         self.restarts = status.restart_count;
         self.image_id.clone_from(&status.image_id);
         self.container_id.clone_from(&status.container_id);

@@ -168,8 +168,12 @@ fn mark_unknown(state: &mut State, pass: &Pass) {
         .filter(|slot| slot.role != Role::Main)
         .all(|slot| slot.passed);
     for slot in &mut state.slots {
-        let meant_to_run = initialized && slot.role == Role::Main;
-        if meant_to_run && slot.ended.is_none() {
+        if slot.ended.is_some() {
+            continue;
+        }
+        let waited = slot.waiting.as_ref().or(state.sandbox_failure.as_ref());
+        slot.hindrance = waited.cloned();
+        if initialized && slot.role == Role::Main {
             let (reason, exit_code) = UNKNOWN;
             slot.waiting = None;
             slot.ended = Some(Box::new(Terminated {

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::backoff::Backoff;
 use super::instance::Live;
+use super::probes::ProbeClock;
 use super::{Place, Tick};
 use crate::container::Container;
 use crate::pod::Pod;
@@ -20,6 +21,9 @@ pub(super) struct Slot {
     pub(super) stage: Stage,
     /// The reason and message of the waiting state, once there is more to say than "not yet".
     pub(super) waiting: Option<Waiting>,
+    /// Why it never ran, in a pod that is over: the status has only kubelet's
+    /// ContainerStatusUnknown for it.
+    pub(super) hindrance: Option<Waiting>,
     /// How the last instance ended.
     pub(super) ended: Option<Box<Terminated>>,
     /// How the one before it ended.
@@ -37,6 +41,7 @@ pub(super) struct Slot {
     pub(super) crash: Backoff,
     /// Before a failed pull or creation is tried again.
     pub(super) retry: Backoff,
+    pub(super) probe_clock: ProbeClock,
     pub(super) image_id: String,
     pub(super) container_id: String,
 }
@@ -105,6 +110,7 @@ impl Slot {
             role,
             stage: Stage::Due,
             waiting: None,
+            hindrance: None,
             ended: None,
             before: None,
             ended_at: Tick::default(),
@@ -113,6 +119,7 @@ impl Slot {
             passed: false,
             crash: Backoff::default(),
             retry: Backoff::default(),
+            probe_clock: ProbeClock::default(),
             image_id: String::new(),
             container_id: String::new(),
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::backoff::Backoff;
-use super::slot::{Role, Slot, slots};
+use super::slot::{Role, Slot, Waiting, slots};
 use super::{Action, Notice, Now, Place, Tick, conditions, phase};
 use crate::pod::Pod;
 use crate::runtime::{InstanceId, PodId};
@@ -25,6 +25,8 @@ pub struct State {
     pub(super) course: Course,
     pub(super) sandbox: Sandbox,
     pub(super) sandbox_backoff: Backoff,
+    /// Why the sandbox was not made, until one is.
+    pub(super) sandbox_failure: Option<Waiting>,
     pub(super) addresses: Vec<IpAddr>,
     /// Init containers, then the others, as in the spec.
     pub(super) slots: Vec<Slot>,
@@ -105,6 +107,7 @@ impl State {
             course: Course::Living,
             sandbox: Sandbox::Wanted,
             sandbox_backoff: Backoff::default(),
+            sandbox_failure: None,
             addresses: Vec::new(),
             slots,
             conditions: Vec::new(),
@@ -141,6 +144,14 @@ impl State {
         slot.live()
             .filter(|live| live.is_running())
             .map(|live| live.instance)
+    }
+
+    /// Why a container never ran, reason and message, in a pod that is over: what it waited for
+    /// last. The status tells no more than that it is unknown, as kubelet's does.
+    pub fn hindrance(&self, container: Place) -> Option<(&str, &str)> {
+        let slot = self.slots.iter().find(|slot| slot.place == container)?;
+        let hindrance = slot.hindrance.as_ref()?;
+        Some((&hindrance.reason, &hindrance.message))
     }
 
     /// A number for an exec or the like: like an instance of this pod, used by no container.

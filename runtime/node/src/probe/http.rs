@@ -1,4 +1,5 @@
-//! An httpGet: success is a status from 200 to 399; a redirect to another host is a warning.
+//! An httpGet: success is a status from 200 to 399, with a warning from 300 on: of a redirect that is
+//! not followed because it leads to another host, or of one that leads nowhere.
 
 use std::time::Duration;
 
@@ -40,14 +41,6 @@ struct Answer {
     body: Bytes,
 }
 
-/// What asking came to.
-enum Asked {
-    /// The last answer.
-    Answered(Answer),
-    /// A redirect that is not followed: it leads to another host.
-    Elsewhere(Answer),
-}
-
 /// Asks once, following redirects on the same host.
 pub(super) async fn ask(
     get: &HttpGet,
@@ -60,11 +53,7 @@ pub(super) async fn ask(
         Err(why) => return ProbeOutcome::Error(why),
     };
     match walk(get, place, target, timeout).await {
-        Ok(Asked::Answered(answer)) => judge(answer.status),
-        Ok(Asked::Elsewhere(answer)) => ProbeOutcome::Warning(format!(
-            "Probe terminated redirects, Response body: {}",
-            String::from_utf8_lossy(&answer.body)
-        )),
+        Ok(answer) => judge(&answer),
         Err(why) => ProbeOutcome::Failure(why),
     }
 }
@@ -93,17 +82,15 @@ async fn walk(
     mut place: Place,
     target: &Target,
     timeout: Duration,
-) -> Result<Asked, String> {
+) -> Result<Answer, String> {
     for _ in 0..=REDIRECTS {
         let answer = once(get, &place, target, timeout)
             .await
             .map_err(|why| format!("Get {:?}: {why}", place.url(target)))?;
-        let Some(next) = &answer.redirect else {
-            return Ok(Asked::Answered(answer));
-        };
-        match place.follow(next, target) {
+        let next = answer.redirect.as_ref();
+        match next.and_then(|next| place.follow(next, target)) {
             Some(next) => place = next,
-            None => return Ok(Asked::Elsewhere(answer)),
+            None => return Ok(answer),
         }
     }
     Err(format!(
@@ -112,9 +99,13 @@ async fn walk(
     ))
 }
 
-fn judge(status: StatusCode) -> ProbeOutcome {
-    match status.as_u16() {
-        200..400 => ProbeOutcome::Success,
+fn judge(answer: &Answer) -> ProbeOutcome {
+    match answer.status.as_u16() {
+        200..300 => ProbeOutcome::Success,
+        300..400 => ProbeOutcome::Warning(format!(
+            "Probe terminated redirects, Response body: {}",
+            String::from_utf8_lossy(&answer.body)
+        )),
         code => ProbeOutcome::Failure(format!("HTTP probe failed with statuscode: {code}")),
     }
 }
@@ -189,8 +180,6 @@ fn request(get: &HttpGet, place: &Place, target: &Target) -> Result<Request<Empt
         .body(Empty::new())
         .map_err(|e| e.to_string())?;
     let headers = request.headers_mut();
-    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     for (name, value) in &get.headers {
         let name: HeaderName = name
             .parse()
@@ -198,10 +187,20 @@ fn request(get: &HttpGet, place: &Place, target: &Target) -> Result<Request<Empt
         let value: HeaderValue = value
             .parse()
             .map_err(|_| format!("header {name}: its value is no header value"))?;
-        match value.is_empty() {
-            true => headers.remove(name),
-            false => headers.insert(name, value),
-        };
+        // One that is given several times is sent so; there is but one host.
+        if name == HOST {
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
+    }
+    for (name, default) in [(USER_AGENT, AGENT), (ACCEPT, "*/*")] {
+        match headers.get(&name) {
+            None => drop(headers.insert(name, HeaderValue::from_static(default))),
+            // Given as empty: it is not to be sent.
+            Some(value) if value.is_empty() => drop(headers.remove(name)),
+            Some(_) => {}
+        }
     }
     if !headers.contains_key(HOST) {
         let host = authority(target, place.host.as_deref(), place.port);

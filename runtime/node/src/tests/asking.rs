@@ -136,7 +136,17 @@ async fn a_command_that_is_slow_to_begin_is_not_called_off() {
 async fn http_probes_ask_the_pod() {
     let cases = [
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", true, ""),
-        ("HTTP/1.1 399 Fine\r\ncontent-length: 0\r\n\r\n", true, ""),
+        ("HTTP/1.1 299 Fine\r\ncontent-length: 0\r\n\r\n", true, ""),
+        (
+            "HTTP/1.1 399 Hm\r\ncontent-length: 2\r\n\r\nhm",
+            true,
+            "Readiness probe warning: Probe terminated redirects, Response body: hm",
+        ),
+        (
+            "HTTP/1.1 301 Nowhere\r\ncontent-length: 0\r\n\r\n",
+            true,
+            "Readiness probe warning: Probe terminated redirects, Response body: ",
+        ),
         (
             "HTTP/1.1 302 Found\r\nlocation: http://elsewhere.example/\r\ncontent-length: 3\r\n\r\nbye",
             true,

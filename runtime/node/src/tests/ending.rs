@@ -1,7 +1,9 @@
 //! Pods that end: grace, hooks, order, whatever hangs.
 
 use model::probe::Handler;
+use model::runtime::{Event, EventSink as _, StoragePlace};
 use model::status::Phase;
+use model::volume::{Source, Volume};
 
 use super::*;
 
@@ -169,4 +171,78 @@ async fn images_are_told_to_be_pulled() {
     assert_eq!(told.field_path.as_deref(), Some("spec.containers{app}"));
     handle.kill();
     handle.ended().await;
+}
+
+/// A pod with a volume on disk, one in memory, and a limit of its container's own.
+fn limited() -> Pod {
+    let mut spec = pod(RestartPolicy::Always, &["app"]);
+    let size = "1Mi".parse().ok();
+    spec.volumes = [("disk", false), ("memory", true)]
+        .map(|(name, memory)| Volume {
+            name: name.to_owned(),
+            source: Source::EmptyDir {
+                memory,
+                size_limit: size,
+            },
+        })
+        .into();
+    spec.containers[0].resources.storage_limit = "2Gi".parse().ok();
+    spec
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_over_a_storage_limit_is_evicted() {
+    let cases = [
+        (
+            None,
+            "Container app exceeded its local ephemeral storage limit \"2Gi\". ",
+        ),
+        (
+            Some("disk"),
+            "Usage of EmptyDir volume \"disk\" exceeds the limit \"1Mi\". ",
+        ),
+    ];
+    for (volume, message) in cases {
+        let mut world = World::new();
+        world.fake.program("app", &[Program::Deaf]);
+        let handle = world.node.run_pod(limited());
+        ready(&handle).await;
+        let app = world.fake.specs().remove(0);
+        let volume = volume.map(|name: &str| StoragePlace::Volume(name.to_owned()));
+        world.node.shared.router.event_now(Event::StorageFull {
+            pod: app.pod,
+            place: volume.unwrap_or(StoragePlace::Instance(app.id)),
+            limit: 1 << 20,
+        });
+        let report = handle.ended().await;
+        assert_eq!(report.status.phase, Phase::Failed);
+        assert_eq!(report.status.reason, "Evicted");
+        assert_eq!(report.status.message, message);
+        assert_eq!(signals(&world.fake), ["0 term app", "2 kill app"]);
+        let told = world.told();
+        assert!(told.contains(&format!("Evicted -: {message}")), "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_volume_in_memory_evicts_nobody() {
+    let mut world = World::new();
+    let handle = world.node.run_pod(limited());
+    ready(&handle).await;
+    let app = world.fake.specs().remove(0);
+    world.node.shared.router.event_now(Event::StorageFull {
+        pod: app.pod,
+        place: StoragePlace::Volume("memory".to_owned()),
+        limit: 1 << 20,
+    });
+    pass(1).await;
+    let told = world.told();
+    assert!(
+        told.last()
+            .unwrap()
+            .starts_with("StorageLimitReached -: emptyDir volume \"memory\""),
+        "{told:?}"
+    );
+    handle.stop(None);
+    assert_eq!(handle.ended().await.status.reason, "");
 }

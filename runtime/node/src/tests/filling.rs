@@ -96,6 +96,7 @@ async fn environment_and_arguments_are_filled_in() {
         ("IP", "127.9.0.1"),
         ("MEM", "64"),
         ("NODE", "node-1"),
+        ("PWD", "/image"),
         ("URL", "http://127.9.0.1/red/$(nobody)"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -107,6 +108,43 @@ async fn environment_and_arguments_are_filled_in() {
     assert!(world.told().contains(
         &"InvalidEnvironmentVariableNames app: Keys [CM_bad=key] from the EnvFrom configMap ns/settings were skipped since they are considered invalid environment variable names.".to_owned()
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_working_directory_is_told_once_and_is_in_the_environment() {
+    // What the image says, the manifest, a variable of the manifest, what $PWD is; told or not.
+    let cases = [
+        (None, None, "/image", false),
+        (Some("/work"), None, "/work", true),
+        (Some("/work"), Some("/mine"), "/mine", true),
+        (Some("/"), None, "", false),
+    ];
+    for (own, variable, wanted, is_told) in cases {
+        let mut spec = pod(RestartPolicy::Always, &["app"]);
+        spec.containers[0].working_dir = own.map(str::to_owned);
+        if let Some(value) = variable {
+            spec.containers[0].env = vec![literal("PWD", value)];
+        }
+        let mut world = World::new();
+        let crash = Program::Exits(Duration::ZERO, "", 1);
+        world.fake.program("app", &[crash, Program::Serves]);
+        let handle = world.node.run_pod(spec);
+        let mut reports = handle.report();
+        reports
+            .wait_for(|report| report.status.containers[0].restart_count == 1)
+            .await
+            .unwrap();
+        for made in world.fake.specs() {
+            let env: BTreeMap<String, String> = made.env.into_iter().collect();
+            let pwd = env.get("PWD").map_or("", String::as_str);
+            assert_eq!(pwd, wanted, "{own:?} {variable:?}");
+        }
+        let told = world.told();
+        let told = told
+            .iter()
+            .filter(|told| told.starts_with("WorkingDirTold app"));
+        assert_eq!(told.count(), usize::from(is_told), "{own:?} {variable:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

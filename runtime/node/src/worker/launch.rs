@@ -7,9 +7,11 @@ use std::sync::Arc;
 use model::container::Container;
 use model::lifecycle::{Event, LaunchFailure, Place};
 use model::runtime::{InstanceId, InstanceSpec, Limits, MountSpec, RuntimeError, Update};
+use model::security;
 
 use super::{Bond, Message, Worker};
 use crate::environment::Environment;
+use crate::files;
 use crate::images::PreparedImage;
 use crate::outlet::{Log, Outlet};
 use crate::sandbox;
@@ -51,6 +53,9 @@ impl Worker {
             &self.shared.config,
         );
         self.shared.router.open(instance, Outlet::Log(log));
+        if attempt == 0 {
+            self.tell_working_dir(place, container);
+        }
         let again = attempt > 0 && sandbox::has_termination_log(container);
         let reset = again.then(|| sandbox::termination_log(&container.name));
         let (runtime, pod) = (Arc::clone(&self.shared.runtime), self.id);
@@ -78,7 +83,8 @@ impl Worker {
     /// The instance of a container, with everything filled in.
     ///
     /// # Errors
-    /// A reference of its environment or mounts that cannot be resolved: CreateContainerConfigError.
+    /// A reference of its environment or mounts that cannot be resolved, or a user that it may not
+    /// or cannot be: CreateContainerConfigError.
     fn instance_spec(
         &self,
         place: Place,
@@ -87,6 +93,10 @@ impl Worker {
         image: &PreparedImage,
     ) -> Result<InstanceSpec, String> {
         let config = &self.shared.config;
+        security::check_non_root(&self.identity, container, &config.user)?;
+        if let Some(stranger) = security::stranger(&self.pod, container, &config.user) {
+            return Err(format!("{}: {}", stranger.field, stranger.message()));
+        }
         let facts = sandbox::facts(&self.pod, config, self.addresses());
         let mut environment = Environment::of(container, &facts, self.shared.objects.as_ref())
             .map_err(|e| e.to_string())?;
@@ -102,6 +112,10 @@ impl Worker {
             environment.set_default("HOSTNAME", &sandbox::hostname(&self.pod, &config.dns));
         }
         let working_dir = container.working_dir.as_ref().unwrap_or(&image.working_dir);
+        if working_dir != "/" {
+            // As shells set it: all that libraries which ignore WASI's initial-cwd can go by.
+            environment.set_default("PWD", working_dir);
+        }
         let ports = container.ports.iter().map(|port| {
             let name = port.name.clone().unwrap_or_default();
             (name, port.container_port, port.protocol)
@@ -136,6 +150,20 @@ impl Worker {
         let pod = format!("{}_{}_{}", id.namespace, id.name, id.uid);
         let name = format!("{attempt}.log");
         Some(logs.join(pod).join(&container.name).join(name))
+    }
+
+    /// Says how far a working directory reaches: relative paths are resolved in the guest, by
+    /// libraries that do not ask for it.
+    fn tell_working_dir(&self, place: Place, container: &Container) {
+        let Some(path) = container.working_dir.as_ref().filter(|path| *path != "/") else {
+            return;
+        };
+        let message = format!(
+            "workingDir {path:?} is told to the guest (WASI's initial-cwd, and $PWD); programs \
+             built with Rust's std or wasi-libc begin at / all the same: let them change to $PWD, \
+             or use absolute paths"
+        );
+        self.tell(Some(place), false, "WorkingDirTold", message);
     }
 
     fn tell_skipped(&self, place: Place, environment: &Environment) {
@@ -221,6 +249,6 @@ fn limits(container: &Container) -> Limits {
             .map_or(DEFAULT_WEIGHT, milli(LEAST_WEIGHT)),
         cpu_limit: resources.cpu_limit.map(milli(1)),
         memory: resources.memory_limit.map(model::Quantity::bytes),
-        storage: resources.storage_limit.map(model::Quantity::bytes),
+        storage: files::of_size(resources.storage_limit),
     }
 }

@@ -66,7 +66,9 @@ fn counts_anew_before_refusing_but_not_each_time() {
     assert_eq!(counts.get(), 1);
     assert!(ledger.admits(&mut books, 1, 0, start + RECOUNT_PAUSE * 2, || measure(0)));
     assert_eq!(counts.get(), 2);
-    assert!(ledger.first_refusal() && !ledger.first_refusal());
+    let (bytes, entries) = (LimitedResource::Bytes, LimitedResource::Entries);
+    assert!(ledger.first_refusal(bytes) && !ledger.first_refusal(bytes));
+    assert!(ledger.first_refusal(entries) && !ledger.first_refusal(entries));
 }
 
 /// What can happen to four files.

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::IpAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Instant;
 
@@ -29,6 +29,7 @@ pub(crate) struct Run {
     user: Option<u32>,
     is_on_one_cpu: bool,
     is_alone: bool,
+    is_unread: bool,
 }
 
 /// A run under way. Dropping it kills what still runs.
@@ -37,6 +38,8 @@ pub(crate) struct Running {
     incoming: Receiver<Line>,
     /// What was said until now.
     pub(crate) said: Said,
+    /// Standard output, where nobody reads it.
+    unread: Option<ChildStdout>,
     home: TempDir,
     /// Held until the run has ended.
     _place: Place,
@@ -69,6 +72,7 @@ impl Run {
             user: None,
             is_on_one_cpu: false,
             is_alone: false,
+            is_unread: false,
         })
     }
 
@@ -125,6 +129,12 @@ impl Run {
         self
     }
 
+    /// Output for a person, with a standard output that nobody reads.
+    pub(crate) fn unread(mut self) -> Self {
+        self.is_unread = true;
+        self.for_a_person()
+    }
+
     /// On the first CPU only.
     pub(crate) fn on_one_cpu(mut self) -> Self {
         self.is_on_one_cpu = true;
@@ -152,7 +162,8 @@ impl Run {
             pipe.write_all(text.as_bytes())?;
         }
         let (sender, incoming) = channel();
-        if let Some(out) = child.stdout.take() {
+        let mut unread = child.stdout.take();
+        if let Some(out) = unread.take_if(|_| !self.is_unread) {
             listen(out, Line::of_stdout, sender.clone());
         }
         if let Some(err) = child.stderr.take() {
@@ -162,6 +173,7 @@ impl Run {
             child,
             incoming,
             said: Said::default(),
+            unread,
             home: self.home,
             _place: place,
         })
@@ -263,6 +275,11 @@ impl Running {
             let status = container_of(line.status(pod)?, container);
             is(status).then(|| status.clone())
         })
+    }
+
+    /// Whoever should have read standard output goes.
+    pub(crate) fn leave(&mut self) {
+        self.unread = None;
     }
 
     /// Sends a signal to the program.

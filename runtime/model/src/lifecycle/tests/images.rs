@@ -191,3 +191,50 @@ fn late_answers_are_not_heard() {
         assert_eq!(summary(&story.state.status()), before);
     }
 }
+
+/// What hindered the container `app` of a pod that is over after a script, each line without
+/// its status. Orders are not looked at.
+fn hindrance(script: &[&str]) -> Option<String> {
+    let mut story = Story::new(pod(RestartPolicy::Always, &["app"]));
+    for stimulus in script {
+        story.play(stimulus);
+    }
+    assert!(story.state.is_over(), "{script:?}");
+    let hindrance = story.state.hindrance(Place::Main(0));
+    hindrance.map(|(reason, _)| reason.to_owned())
+}
+
+#[test]
+fn a_container_that_never_ran_is_known_by_what_it_waited_for() {
+    let launching = ["time", "sandbox ok", "image app"];
+    let cases: [(&[&str], &[&str], Option<&str>); 7] = [
+        (
+            &["time", "sandbox ok"],
+            &["noimage app ErrImagePull", "stop 1"],
+            Some("ErrImagePull"),
+        ),
+        (
+            &launching,
+            &["bad app config", "stop 1"],
+            Some("CreateContainerConfigError"),
+        ),
+        (
+            &launching,
+            &["stop 1", "bad app create"],
+            Some("CreateContainerError"),
+        ),
+        (&["time"], &["sandbox later", "stop 1"], Some("FailedMount")),
+        // It failed once, and the next try was given up half-way: nothing hindered that one.
+        (
+            &["time", "sandbox later", "+10s"],
+            &["sandbox ok", "stop 1"],
+            None,
+        ),
+        (&launching, &["up app", "kill", "exit app 137"], None),
+        (&["time"], &["stop 1", "sandbox ok"], None),
+    ];
+    for (before, then, wanted) in cases {
+        let script = [before, then].concat();
+        assert_eq!(hindrance(&script).as_deref(), wanted, "{script:?}");
+    }
+}

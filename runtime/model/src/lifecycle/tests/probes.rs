@@ -240,3 +240,165 @@ fn a_warning_is_a_success_with_words() {
         "Warning ProbeWarning app: Readiness probe warning: why"
     );
 }
+
+/// A container with all three probes, each with this initial delay.
+fn with_all(delay: u64) -> Story {
+    let probe = || {
+        Some(Probe {
+            initial_delay: Duration::from_secs(delay),
+            ..probe()
+        })
+    };
+    up(|app| (app.startup, app.liveness, app.readiness) = (probe(), probe(), probe()))
+}
+
+/// A first life, its end, and a second one.
+fn restarted(delay: u64, first: &[Line<'_>], second: &[Line<'_>]) {
+    let restart: [Line<'_>; 2] = [
+        ("exit app 1", "pull app", ""),
+        ("image app", "launch app 1", ""),
+    ];
+    then(then(then(with_all(delay), first), &restart), second);
+}
+
+#[test]
+fn a_restarted_container_is_probed_at_the_ticks_of_the_first() {
+    restarted(
+        0,
+        &[
+            ("up app", "probe app Startup", ""),
+            (
+                "probe app startup ok",
+                "probe app Liveness, probe app Readiness",
+                "",
+            ),
+            ("probe app liveness ok", "", ""),
+            ("probe app readiness ok", "", "Running: app Running ready"),
+            ("+10s", "probe app Liveness, probe app Readiness", ""),
+            ("probe app liveness ok", "", ""),
+            ("probe app readiness ok", "", ""),
+            ("+3s", "", ""),
+        ],
+        &[
+            ("up app", "", "Running: app Running x1"),
+            ("+6s", "", ""),
+            ("+1s", "probe app Startup", ""),
+            ("+1s", "", ""),
+            // Readiness is asked at once, liveness at its tick.
+            ("probe app startup ok", "probe app Readiness", ""),
+            (
+                "probe app readiness ok",
+                "",
+                "Running: app Running ready x1",
+            ),
+            ("+8s", "", ""),
+            ("+1s", "probe app Liveness", ""),
+        ],
+    );
+}
+
+#[test]
+fn a_restarted_container_has_its_initial_delay_too() {
+    // It starts at 13 s, so its delay ends at 18 s; the ticks are at 5, 15, 25 s.
+    restarted(
+        5,
+        &[
+            ("up app", "", ""),
+            ("+5s", "probe app Startup", ""),
+            ("probe app startup fail", "", ""),
+            ("+8s", "", ""),
+        ],
+        &[
+            ("up app", "", ""),
+            ("+11s", "", ""),
+            ("+1s", "probe app Startup", ""),
+        ],
+    );
+    // It starts at 10 s: a tick comes with the end of its delay, at 20 s.
+    restarted(
+        10,
+        &[
+            ("up app", "", ""),
+            ("+10s", "probe app Startup", ""),
+            ("probe app startup fail", "", ""),
+        ],
+        &[
+            ("up app", "", ""),
+            ("+9s", "", ""),
+            ("+1s", "probe app Startup", ""),
+        ],
+    );
+}
+
+#[test]
+fn an_agent_that_starts_anew_spreads_its_first_probes_over_their_period() {
+    let mut firsts = Vec::new();
+    for uid in 0..20 {
+        let mut pod = pod(RestartPolicy::Always, &["app"]);
+        pod.identity.uid = uid.to_string();
+        pod.containers[0].liveness = Some(probe());
+        let recorded = State::new(Arc::new(pod.clone()), PodId(1), at(Duration::ZERO)).status();
+        let mut story = Story::new(pod);
+        story.state = State::recover(story.state.spec(), PodId(1), &recorded, at(story.now));
+        let begun = story.now;
+        for stimulus in ["time", "sandbox ok", "image app"] {
+            story.play(stimulus);
+        }
+        let asked_at_once = !story.play("up app").is_empty();
+        assert!(!asked_at_once, "{uid}");
+        let due = story.deadline.expect("a probe").elapsed() - begun;
+        assert!(due < Duration::from_secs(10), "{uid}: {due:?}");
+        firsts.push(due);
+        assert_eq!(story.play("+10s"), ["probe app Liveness"], "{uid}");
+    }
+    firsts.sort();
+    firsts.dedup();
+    assert_eq!(firsts.len(), 20, "{firsts:?}");
+}
+
+#[test]
+fn a_container_whose_startup_probe_has_failed_is_neither_started_nor_ready() {
+    then(
+        up(|app| {
+            app.startup = Some(Probe {
+                failure_threshold: 1,
+                grace_period: Some(Duration::from_secs(5)),
+                ..probe()
+            });
+            app.readiness = Some(probe());
+        }),
+        &[
+            ("up app", "probe app Startup", "Running: app Running"),
+            ("probe app startup fail", "term app", "Running: app Running"),
+            // With the grace of the probe, not the pod's; and nothing is asked any more.
+            ("+4s", "", "Running: app Running"),
+            ("+1s", "kill app", ""),
+            ("exit app 137", "pull app", "Running: app Error(137)"),
+        ],
+    );
+}
+
+#[test]
+fn as_many_successes_in_a_row_as_the_threshold_make_ready() {
+    then(
+        up(|app| {
+            app.readiness = Some(Probe {
+                success_threshold: 2,
+                failure_threshold: 1,
+                ..probe()
+            });
+        }),
+        &[
+            ("up app", "probe app Readiness", ""),
+            ("probe app readiness ok", "", "Running: app Running"),
+            ("+10s", "probe app Readiness", ""),
+            ("probe app readiness fail", "", "Running: app Running"),
+            ("+10s", "probe app Readiness", ""),
+            ("probe app readiness ok", "", "Running: app Running"),
+            ("+10s", "probe app Readiness", ""),
+            ("probe app readiness ok", "", "Running: app Running ready"),
+            ("+10s", "probe app Readiness", ""),
+            ("probe app readiness fail", "", "Running: app Running"),
+        ],
+    );
+}

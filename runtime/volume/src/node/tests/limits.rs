@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use crate::fixture::{CREATE, NOTHING, Pod, get, limited, mount, put, root};
-use crate::{FsError, LimitExceeded, LimitedPlace, MountTable, Node, OpenOptions, RootSpec};
+use crate::{
+    FsError, LimitExceeded, LimitedPlace, LimitedResource, MountTable, Node, OpenOptions, RootSpec,
+};
 
 const LIMIT: u64 = 10_000;
 
@@ -44,12 +46,20 @@ fn growth_is_refused_and_told_once() {
     );
     assert_eq!(file.stat().unwrap().size, 10_000);
     assert_eq!(pod.volumes.usage("data").unwrap(), LIMIT);
-    let expected = LimitExceeded {
+    let exceeded = |resource, used| LimitExceeded {
         place: LimitedPlace::Volume("data".to_owned()),
+        resource,
         limit: LIMIT,
-        used: LIMIT,
+        used,
     };
-    assert_eq!(*told.lock().unwrap(), [expected]);
+    let bytes = exceeded(LimitedResource::Bytes, LIMIT);
+    assert_eq!(*told.lock().unwrap(), std::slice::from_ref(&bytes));
+    // What there are too many of is told apart.
+    for number in 0..2_000 {
+        let _refused = top.open_at(&format!("data/{number}"), false, &CREATE);
+    }
+    let entries = exceeded(LimitedResource::Entries, LIMIT);
+    assert_eq!(*told.lock().unwrap(), [bytes, entries]);
 }
 
 #[test]

@@ -22,12 +22,7 @@ const START: Case = case("pod-start");
 const FILES: Case = case("pod-files");
 
 /// Distinct images; one pod of each runs before any is measured.
-static IMAGES_: std::sync::LazyLock<u32> = std::sync::LazyLock::new(|| {
-    std::env::var("IMAGES")
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(100)
-});
+const IMAGES: u32 = 100;
 
 /// What the guest reads.
 const CONFIG: &str = r"
@@ -47,10 +42,10 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let runtime = WarmHost::runtime()?;
     let code = Arc::new(images::store(&bench.paths.data, &bench.programs.compiler));
     let folder = bench.paths.work.join("images");
-    let made = images::distinct(&bench.programs.start, *IMAGES_, &folder, &code);
+    let made = images::distinct(&bench.programs.start, IMAGES, &folder, &code);
     let images = runtime.block_on(made)?;
     let images: HashMap<_, _> = (0..).map(image_name).zip(images).collect();
-    let warm_up = usize::try_from(*IMAGES_)?;
+    let warm_up = usize::try_from(IMAGES)?;
     let workload = workload(warm_up + bench.amount.in_process)?;
     let data = tempfile::tempdir_in(&bench.paths.work)?;
     let mut host = WarmHost::start(runtime, data.path(), code, images, &workload)?;
@@ -77,7 +72,7 @@ fn workload(pods: usize) -> anyhow::Result<Workload> {
     let mut workload = Workload::new();
     let mut manifests = vec![CONFIG.to_owned()];
     for number in 0..u32::try_from(pods)? {
-        manifests.push(pod(number, &image_name(number % *IMAGES_)));
+        manifests.push(pod(number, &image_name(number % IMAGES)));
     }
     for manifest in manifests {
         if let Err(errors) = workload.add(manifest, "bench", SystemTime::now()) {
@@ -122,11 +117,11 @@ mod tests {
 
     #[test]
     fn pods_take_the_images_in_turns() -> anyhow::Result<()> {
-        let workload = workload(*IMAGES_ as usize + 2)?;
+        let workload = workload(IMAGES as usize + 2)?;
         let image = |pod: usize| workload.pods[pod].pod.containers[0].image.clone();
-        assert_eq!(workload.pods.len(), *IMAGES_ as usize + 2);
+        assert_eq!(workload.pods.len(), IMAGES as usize + 2);
         assert_eq!(image(1), image_name(1));
-        assert_eq!(image(*IMAGES_ as usize + 1), image_name(1));
+        assert_eq!(image(IMAGES as usize + 1), image_name(1));
         assert!(workload.missing().is_empty());
         Ok(())
     }

@@ -57,12 +57,7 @@ impl WarmHost {
     /// When the system refuses threads.
     pub(super) fn runtime() -> anyhow::Result<Runtime> {
         tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(
-                std::env::var("THREADS")
-                    .ok()
-                    .and_then(|v| v.parse().ok())
-                    .unwrap_or(THREADS),
-            )
+            .worker_threads(THREADS)
             .enable_all()
             .build()
             .context("cannot start threads")
