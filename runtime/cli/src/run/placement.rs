@@ -71,9 +71,11 @@ pub(crate) fn start(
         Placement::Task => {
             return Ok(Arc::new(PodHost::start(PodHostConfig {
                 range: net::PodRange::LOOPBACK,
+                peers: None,
                 runtime: tokio::runtime::Handle::current(),
                 sink: router,
                 compiler,
+                keeps_files: false,
                 memory_dir: None,
                 toolbox: toolbox(),
             })?));
@@ -90,6 +92,7 @@ pub(crate) fn start(
             write: vec![data.pods()],
             memory: memory.path.clone(),
         },
+        range: net::PodRange::LOOPBACK,
         one_per_pod,
         sink: router,
         compiler,
