@@ -25,6 +25,7 @@ mod pod_host;
 mod protocol;
 mod pump;
 mod serve;
+pub mod shelf;
 mod wire;
 
 pub use children::{Children, ChildrenConfig};

@@ -413,3 +413,29 @@ fn the_pods_of_a_killed_child_are_refused_and_the_others_live_on() -> anyhow::Re
     assert!(fetch((address, 8080).into(), "/")?.starts_with(other));
     Ok(())
 }
+
+#[test]
+fn compiled_code_that_was_cut_is_compiled_again() -> anyhow::Result<()> {
+    let data = tempfile::tempdir()?;
+    let pod = Pod::one("host", &["exit", "0"], Value::Null);
+    for placement in ["task", "child"] {
+        for cut in [0, 1, 1000] {
+            let ended = run_in(placement, &pod)?.data(data.path()).finish()?;
+            let transcript = ended.said.transcript();
+            assert_eq!(ended.code, Some(0), "{placement}, {cut}: {transcript}");
+            let mut codes = 0;
+            for entry in fs::read_dir(data.path().join("code"))? {
+                let path = entry?.path();
+                let extension = path.extension().unwrap_or_default();
+                assert!(extension != "tmp", "{} is left", path.display());
+                if extension == "cwasm" {
+                    let code = fs::File::options().write(true).open(&path)?;
+                    code.set_len(code.metadata()?.len() - cut)?;
+                    codes += 1;
+                }
+            }
+            assert_eq!(codes, 1, "{placement}, {cut}");
+        }
+    }
+    Ok(())
+}
