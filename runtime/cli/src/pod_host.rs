@@ -42,7 +42,7 @@ pub(crate) fn serve(options: PodHost) -> anyhow::Result<ExitCode> {
         .context("cannot start threads")?;
     let sockets = Sockets {
         frames: frames.into(),
-        descriptors: descriptors.into(),
+        descriptors,
     };
     let range = net::PodRange::LOOPBACK;
     runtime

@@ -4,6 +4,9 @@
 //! configuration it was made for, so a file is either the right one or absent. The directory is
 //! private to its owner and only `wasmpod-compile` writes to it; code never comes from an image.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::Digest as _;
@@ -11,6 +14,13 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, Module, Precompiled};
 
 use crate::config::{self, Kind};
+
+/// Bytes of the header of a 64-bit ELF file.
+const ELF_HEADER: usize = 64;
+// Elf64_Ehdr: e_shoff, e_shentsize, e_shnum.
+const SECTIONS_AT: usize = 0x28;
+const SECTION_SIZE_AT: usize = 0x3a;
+const SECTION_COUNT_AT: usize = 0x3c;
 
 /// Names the files of one build of the engine.
 #[derive(Debug, Clone)]
@@ -89,6 +99,32 @@ impl Code {
         }
         .map_err(|e| error(format!("{e:#}")))
     }
+}
+
+/// Whether compiled code is there to its end: it is an ELF file, whose last part its header names.
+/// A file that was cut is told before anything of it is mapped.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_whole(code: &File) -> io::Result<bool> {
+    let mut header = [0; ELF_HEADER];
+    match code.read_exact_at(&mut header, 0) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    if Engine::detect_precompiled(&header).is_none() {
+        return Ok(false);
+    }
+    let part = |at: usize| header.get(at..).unwrap_or_default();
+    let short = |at| {
+        let bytes = part(at).first_chunk();
+        bytes.map_or(0, |bytes| u64::from(u16::from_le_bytes(*bytes)))
+    };
+    let table = part(SECTIONS_AT).first_chunk();
+    let table = table.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let end = table.checked_add(short(SECTION_SIZE_AT) * short(SECTION_COUNT_AT));
+    Ok(table > 0 && end.is_some_and(|end| end <= code.metadata().map_or(0, |about| about.len())))
 }
 
 type Deserialize<'a, T> = unsafe fn(&Engine, &'a Path) -> wasmtime::Result<T>;

@@ -1,36 +1,38 @@
-//! The parent's side of a pod host in a child process.
+//! The parent's side of a pod host in a child process: orders to it, and its start.
 //!
 //! ```text
-//! Runtime call ──order──> child ──answer──> caller
-//!                         child ──event, output──> EventSink     (output is acknowledged)
-//!                         child ──compile──> Compiler
+//! call ──order──> child ──answer──> caller
+//!                 child ──event, output──> EventSink     (output is acknowledged)
+//!                 child ──part, compile──> Compiler
+//!                 child ──dial, resolve──> Network
 //! child's end: calls fail with Gone, its instances are told as exited with 137
 //! ```
 
-use std::collections::{HashMap, HashSet};
+mod link;
+
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use model::runtime::{
-    Answer, Connection, Event, EventSink, ExecSpec, Exit, InstanceId, InstanceSpec, PodCreated,
-    PodId, PodSandbox, Runtime, RuntimeError, Signal, Stats, Update,
+    Answer, Connection, EventSink, ExecSpec, InstanceId, InstanceSpec, PodId, PodSandbox,
+    RuntimeError, Signal, Stats, Update,
 };
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixDatagram, UnixStream};
+use tokio::net::UnixStream;
 use tokio::process::Command;
-use tokio::sync::{mpsc, oneshot};
 
-use crate::descriptors::Descriptors;
+pub(crate) use self::link::Link;
+use crate::descriptors::Sender;
 use crate::exec::Compiler;
-use crate::protocol::{self, FromChild, Order, Reply, ToChild};
+use crate::known::{Change, Wanted};
+use crate::network::{self, Network};
+use crate::protocol::{self, Order, Reply};
+use crate::wire::{self, Wire};
 
 /// How a child is started and whom it talks to.
 #[derive(Clone)]
@@ -43,6 +45,8 @@ pub(crate) struct ChildConfig {
     pub(crate) sink: Arc<dyn EventSink>,
     /// Compiles what exec finds in the mounts.
     pub(crate) compiler: Arc<dyn Compiler>,
+    /// Knows the pods of all children.
+    pub(crate) network: Arc<Network>,
 }
 
 /// A pod host in a child process. It ends when the last clone is dropped.
@@ -51,22 +55,23 @@ pub(crate) struct Child {
     link: Arc<Link>,
 }
 
-/// What the parent knows of a child.
-struct Link {
-    /// Frames, ready to be written.
-    orders: mpsc::UnboundedSender<Vec<u8>>,
-    next: AtomicU64,
-    descriptors: Descriptors,
-    state: Mutex<State>,
-}
+/// A child that somebody else keeps, or nobody any more.
+#[derive(Clone)]
+pub(crate) struct WeakChild(Weak<Link>);
 
-#[derive(Default)]
-struct State {
-    waiting: HashMap<u64, oneshot::Sender<Result<Reply, RuntimeError>>>,
-    /// Instances that were started and have not ended.
-    running: HashSet<InstanceId>,
-    /// Why it is gone, once it is.
-    gone: Option<String>,
+// === impl WeakChild ===
+
+impl WeakChild {
+    /// No child at all.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(Weak::new())
+    }
+
+    pub(crate) fn upgrade(&self) -> Option<Child> {
+        let link = self.0.upgrade()?;
+        Some(Child { link })
+    }
 }
 
 // === impl Child ===
@@ -78,289 +83,166 @@ impl Child {
     /// When the system refuses a socket or a process.
     pub(crate) fn start(config: &ChildConfig) -> io::Result<Self> {
         let (frames, childs_frames) = std::os::unix::net::UnixStream::pair()?;
-        let (descriptors, childs_descriptors) = UnixDatagram::pair()?;
+        let (descriptors, childs_descriptors) = Sender::pair()?;
+        let (wire, childs_wire) = Wire::pair()?;
+        descriptors.send_first(protocol::WIRE, childs_wire.as_fd())?;
         frames.set_nonblocking(true)?;
-        let child = Command::new(&config.program)
+        let process = Command::new(&config.program)
             .args(&config.args)
             // What the parent's environment holds is none of the guests' business.
             .env_clear()
             // Not in the terminal's group: Ctrl-C is for the parent, which stops pods gracefully.
             .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(childs_frames)))
-            .stdout(Stdio::from(OwnedFd::from(childs_descriptors.into_std()?)))
+            .stdout(Stdio::from(childs_descriptors))
             .kill_on_drop(true)
             .spawn()?;
         let (incoming, outgoing) = UnixStream::from_std(frames)?.into_split();
-        let (orders, outbox) = mpsc::unbounded_channel();
-        let link = Arc::new(Link {
-            orders,
-            next: AtomicU64::new(0),
-            descriptors: Descriptors::new(descriptors),
-            state: Mutex::default(),
-        });
-        tokio::spawn(write_frames(outbox, outgoing));
-        tokio::spawn(watch(
-            child,
-            incoming,
-            Arc::downgrade(&link),
-            config.clone(),
-        ));
+        let (link, outbox) = Link::new(descriptors, Arc::new(wire));
+        tokio::spawn(link::write_frames(outbox, outgoing));
+        let (wire, network) = (Arc::clone(link.wire()), Arc::clone(&config.network));
+        tokio::spawn(wire::pass_on(wire, Arc::downgrade(&link), network));
+        tokio::spawn(link::watch(process, incoming, &link, config.clone()));
         Ok(Self { link })
     }
 
     /// Whether the process has ended.
     pub(crate) fn is_gone(&self) -> bool {
-        self.link.state().gone.is_some()
+        self.link.is_gone()
     }
-}
 
-impl Runtime for Child {
-    fn create_pod(&self, pod: PodSandbox) -> Answer<'_, PodCreated> {
-        Box::pin(async move {
-            match self.link.order(Order::CreatePod(Box::new(pod))).await? {
-                Reply::Created(created) => Ok(created),
-                _ => Err(confused()),
+    /// The same child, not kept.
+    pub(crate) fn downgrade(&self) -> WeakChild {
+        WeakChild(Arc::downgrade(&self.link))
+    }
+
+    /// Its socket for datagrams.
+    pub(crate) fn wire(&self) -> &Wire {
+        self.link.wire()
+    }
+
+    /// Makes a pod at this address; on the host's network without one.
+    pub(crate) fn create_pod(
+        &self,
+        pod: PodSandbox,
+        address: Option<Ipv4Addr>,
+        addresses: Vec<IpAddr>,
+    ) -> Answer<'_, ()> {
+        let id = pod.id;
+        self.link.know(|known| known.give_pod(id, addresses));
+        let order = Order::CreatePod(Box::new(pod), address);
+        self.link.plain(order, Change::PodCreated(id))
+    }
+
+    pub(crate) fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
+        self.link
+            .plain(Order::RemovePod(pod), Change::PodRemoved(pod))
+    }
+
+    pub(crate) fn create(&self, instance: InstanceSpec) -> Answer<'_, ()> {
+        let (id, pod) = (instance.id, instance.pod);
+        self.link.know(|known| known.give_instance(id, pod));
+        let order = Order::Create(Box::new(instance));
+        self.link.plain(order, Change::Created(id))
+    }
+
+    pub(crate) fn start_instance(&self, instance: InstanceId) -> Answer<'_, ()> {
+        let starts = self.link.know(|known| known.start(instance));
+        let change = if starts {
+            Change::Started(instance)
+        } else {
+            Change::Nothing
+        };
+        self.link.plain(Order::Start(instance), change)
+    }
+
+    pub(crate) fn signal(&self, instance: InstanceId, signal: Signal) -> Answer<'_, ()> {
+        self.link
+            .plain(Order::Signal(instance, signal), Change::Nothing)
+    }
+
+    pub(crate) fn exec(&self, exec: ExecSpec) -> Answer<'_, ()> {
+        let (id, target) = (exec.id, exec.target);
+        self.link.know(|known| {
+            if let Some(pod) = known.pod_of(target) {
+                known.give_instance(id, pod);
+                known.start(id);
             }
-        })
+        });
+        self.link.plain(Order::Exec(exec), Change::Executed(id))
     }
 
-    fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
-        self.link.plain(Order::RemovePod(pod))
+    pub(crate) fn input(&self, instance: InstanceId, chunk: Option<Bytes>) -> Answer<'_, ()> {
+        self.link
+            .plain(Order::Input(instance, chunk), Change::Nothing)
     }
 
-    fn create(&self, instance: InstanceSpec) -> Answer<'_, ()> {
-        self.link.plain(Order::Create(Box::new(instance)))
+    pub(crate) fn update(&self, pod: PodId, update: Update) -> Answer<'_, ()> {
+        self.link.plain(Order::Update(pod, update), Change::Nothing)
     }
 
-    fn start(&self, instance: InstanceId) -> Answer<'_, ()> {
-        self.link.state().running.insert(instance);
-        self.link.plain(Order::Start(instance))
+    pub(crate) fn pause(&self, instance: InstanceId, paused: bool) -> Answer<'_, ()> {
+        self.link
+            .plain(Order::Pause(instance, paused), Change::Nothing)
     }
 
-    fn signal(&self, instance: InstanceId, signal: Signal) -> Answer<'_, ()> {
-        self.link.plain(Order::Signal(instance, signal))
-    }
-
-    fn exec(&self, exec: ExecSpec) -> Answer<'_, ()> {
-        self.link.state().running.insert(exec.id);
-        self.link.plain(Order::Exec(exec))
-    }
-
-    fn input(&self, instance: InstanceId, chunk: Option<Bytes>) -> Answer<'_, ()> {
-        self.link.plain(Order::Input(instance, chunk))
-    }
-
-    fn update(&self, pod: PodId, update: Update) -> Answer<'_, ()> {
-        self.link.plain(Order::Update(pod, update))
-    }
-
-    fn pause(&self, instance: InstanceId, paused: bool) -> Answer<'_, ()> {
-        self.link.plain(Order::Pause(instance, paused))
-    }
-
-    fn stats(&self, instance: InstanceId) -> Answer<'_, Stats> {
+    pub(crate) fn stats(&self, instance: InstanceId) -> Answer<'_, Stats> {
         Box::pin(async move {
-            match self.link.order(Order::Stats(instance)).await? {
+            match self
+                .link
+                .order(Order::Stats(instance), Wanted::Stats)
+                .await?
+            {
                 Reply::Stats(stats) => Ok(stats),
                 _ => Err(confused()),
             }
         })
     }
 
-    fn read_file(&self, pod: PodId, volume: String, at_most: u64) -> Answer<'_, Bytes> {
+    pub(crate) fn read_file(&self, pod: PodId, volume: String, at_most: u64) -> Answer<'_, Bytes> {
+        let at_most = at_most.min(protocol::FILE);
         Box::pin(async move {
-            match self
-                .link
-                .order(Order::ReadFile(pod, volume, at_most))
-                .await?
-            {
+            let order = Order::ReadFile(pod, volume, at_most);
+            match self.link.order(order, Wanted::File(at_most)).await? {
                 Reply::File(content) => Ok(content),
                 _ => Err(confused()),
             }
         })
     }
 
-    fn remove(&self, instance: InstanceId) -> Answer<'_, ()> {
-        self.link.plain(Order::Remove(instance))
+    pub(crate) fn remove(&self, instance: InstanceId) -> Answer<'_, ()> {
+        self.link
+            .plain(Order::Remove(instance), Change::Removed(instance))
     }
 
-    fn connect(&self, pod: PodId, port: u16, timeout: Duration) -> Answer<'_, Connection> {
+    /// A connection from the host to a port of a pod.
+    pub(crate) fn connect(&self, pod: PodId, port: u16) -> Answer<'_, Connection> {
         Box::pin(async move {
-            let number = self.link.number();
-            match self
-                .link
-                .numbered(number, Order::Connect(pod, port, timeout))
-                .await?
-            {
-                Reply::Connected => {
-                    let fd = self.link.descriptors.receive(number).await;
-                    fd.map(Connection)
-                        .map_err(|e| RuntimeError::Gone(e.to_string()))
-                }
-                _ => Err(confused()),
-            }
+            let pair = network::stream_pair();
+            let (near, far) = pair.map_err(|e| RuntimeError::Exhausted(e.to_string()))?;
+            let order = Order::Connect(pod, port);
+            self.link.with_descriptor(order, far, None).await?;
+            Ok(Connection(near))
         })
     }
-}
 
-// === impl Link ===
-
-impl Link {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn plain(&self, order: Order) -> Answer<'_, ()> {
-        // Sent now, so that orders leave in the order of the calls.
-        let answer = self.send(self.number(), order);
-        Box::pin(async move { received(answer?).await.map(drop) })
-    }
-
-    async fn order(&self, order: Order) -> Result<Reply, RuntimeError> {
-        self.numbered(self.number(), order).await
-    }
-
-    async fn numbered(&self, number: u64, order: Order) -> Result<Reply, RuntimeError> {
-        received(self.send(number, order)?).await
-    }
-
-    fn send(
+    /// Puts a connection from a pod of another child into the queue of a listener.
+    pub(crate) async fn accept(
         &self,
-        number: u64,
-        order: Order,
-    ) -> Result<oneshot::Receiver<Result<Reply, RuntimeError>>, RuntimeError> {
-        let (sender, receiver) = oneshot::channel();
-        let mut state = self.state();
-        if let Some(why) = &state.gone {
-            return Err(RuntimeError::Gone(why.clone()));
-        }
-        // An order that is too large is refused, and no other suffers from it.
-        let frame = protocol::frame(&ToChild::Order(number, order))
-            .map_err(|e| RuntimeError::Refused(e.to_string()))?;
-        state.waiting.insert(number, sender);
-        // The writer ends only with the child, which is told through `gone`.
-        let _ = self.orders.send(frame);
-        Ok(receiver)
-    }
-
-    /// Ends everything that waits for the child, and tells its instances as ended.
-    fn end(&self, why: &str, sink: &dyn EventSink) {
-        let (waiting, running) = {
-            let mut state = self.state();
-            state.gone = Some(why.to_owned());
-            (
-                std::mem::take(&mut state.waiting),
-                std::mem::take(&mut state.running),
-            )
-        };
-        for answer in waiting.into_values() {
-            let _ = answer.send(Err(RuntimeError::Gone(why.to_owned())));
-        }
-        for instance in running {
-            let exit = Exit {
-                code: 137,
-                reason: "Error".to_owned(),
-                message: why.to_owned(),
-            };
-            sink.event_now(Event::Exited {
-                instance,
-                exit,
-                stats: Stats::default(),
-            });
-        }
-    }
-
-    fn hear(&self, event: Event, sink: &dyn EventSink) {
-        if let Event::Exited { instance, .. } = &event {
-            self.state().running.remove(instance);
-        }
-        sink.event_now(event);
+        socket: OwnedFd,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Result<(), RuntimeError> {
+        let turn = self.link.turn_to_accept()?;
+        let order = Order::Accept { from, to };
+        self.link.with_descriptor(order, socket, Some(turn)).await
     }
 }
 
-async fn received(
-    answer: oneshot::Receiver<Result<Reply, RuntimeError>>,
-) -> Result<Reply, RuntimeError> {
-    answer
-        .await
-        .unwrap_or_else(|_| Err(RuntimeError::Gone("the pod host ended".to_owned())))
-}
-
+/// What was answered had been checked.
 fn confused() -> RuntimeError {
     RuntimeError::Gone("the pod host answered something else".to_owned())
 }
 
-async fn write_frames(mut outbox: mpsc::UnboundedReceiver<Vec<u8>>, mut to: OwnedWriteHalf) {
-    while let Some(frame) = outbox.recv().await {
-        if to.write_all(&frame).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Hears a child to its end. Its sockets close when the last [`Child`] is dropped, and it ends.
-async fn watch(
-    mut child: tokio::process::Child,
-    mut incoming: OwnedReadHalf,
-    link: std::sync::Weak<Link>,
-    config: ChildConfig,
-) {
-    loop {
-        let frame = protocol::read::<FromChild>(&mut incoming).await;
-        let Some(link) = link.upgrade() else { break };
-        match frame {
-            Ok(Some(frame)) => hear(&link, frame, &config),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    // It may still be there, if what it said was no message.
-    let _ = child.start_kill();
-    let ended = match child.wait().await {
-        Ok(status) => format!("the pod host process ended: {status}"),
-        Err(error) => format!("the pod host process is lost: {error}"),
-    };
-    if let Some(link) = link.upgrade() {
-        link.end(&ended, config.sink.as_ref());
-    }
-}
-
-fn hear(link: &Arc<Link>, frame: FromChild, config: &ChildConfig) {
-    match frame {
-        FromChild::Answer(number, result) => {
-            let waiting = link.state().waiting.remove(&number);
-            if let Some(waiting) = waiting {
-                let _ = waiting.send(result);
-            }
-        }
-        FromChild::Event(event) => link.hear(event, config.sink.as_ref()),
-        FromChild::Output(number, event) => {
-            let (orders, sink) = (link.orders.clone(), Arc::clone(&config.sink));
-            // The child sends no more of this instance until the chunk is taken, so these tasks
-            // are as few as the instances whose reader is slow.
-            tokio::spawn(async move {
-                sink.event(event).await;
-                tell(&orders, &ToChild::Taken(number));
-            });
-        }
-        FromChild::Compile(number, wasm) => {
-            let (orders, compiler) = (link.orders.clone(), Arc::clone(&config.compiler));
-            tokio::spawn(async move {
-                let compiled = compiler.compile(wasm).await;
-                tell(&orders, &ToChild::Compiled(number, compiled));
-            });
-        }
-    }
-}
-
-/// Tells the child something that is never too long.
-fn tell(orders: &mpsc::UnboundedSender<Vec<u8>>, message: &ToChild) {
-    match protocol::frame(message) {
-        // The writer ends only with the child.
-        Ok(frame) => drop(orders.send(frame)),
-        Err(error) => tracing::error!(%error, "the pod host is not told"),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,12 @@
 //! Pod hosts in child processes: one for all pods, or one for each.
 //!
 //! A pod with a host path always has a child of its own: a child's view of the file system is
-//! fixed when it starts.
+//! fixed when it starts. All pods are on one network all the same, whichever child has them.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use volume::PodVolumes;
 use crate::child::{Child, ChildConfig};
 use crate::confine::Confinement;
 use crate::exec::Compiler;
+use crate::network::{Lease, Network};
 use crate::pod_host::check_host_paths;
 
 /// How children are started.
@@ -29,8 +31,11 @@ pub struct ChildrenConfig {
     pub program: PathBuf,
     /// Makes its arguments from what it may reach.
     pub args: fn(&Confinement) -> Vec<OsString>,
-    /// What every child may reach: compiled code to read, pods' files to change.
+    /// What the child of many pods may reach: compiled code to read, pods' files to change. A child
+    /// of one pod may change that pod's files only.
     pub confinement: Confinement,
+    /// Where pod addresses come from.
+    pub range: net::PodRange,
     /// One child for each pod.
     pub one_per_pod: bool,
     /// Who is told what happens.
@@ -43,6 +48,7 @@ pub struct ChildrenConfig {
 #[derive(Clone)]
 pub struct Children {
     config: Arc<ChildrenConfig>,
+    network: Arc<Network>,
     state: Arc<Mutex<State>>,
 }
 
@@ -60,6 +66,10 @@ struct Placed {
     child: Child,
     /// What is left of it when its child is gone.
     volumes: PodVolumes,
+    /// Its own part of the directory for volumes in memory, where it has one.
+    memory: Option<PathBuf>,
+    /// Its place in the network; none on the host's.
+    lease: Option<Arc<Lease>>,
 }
 
 // === impl Children ===
@@ -67,8 +77,10 @@ struct Placed {
 impl Children {
     /// Starts nothing yet: the first pod does.
     pub fn new(config: ChildrenConfig) -> Self {
+        let network = Arc::new(Network::new(config.range));
         Self {
             config: Arc::new(config),
+            network,
             state: Arc::default(),
         }
     }
@@ -77,11 +89,10 @@ impl Children {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The child that a new pod runs in.
-    fn child_for(&self, pod: &PodSandbox) -> Result<Child, RuntimeError> {
+    /// What a child of this pod alone may reach; nothing where the pod has none of its own.
+    fn own_confinement(&self, pod: &PodSandbox) -> Result<Option<Confinement>, RuntimeError> {
         // Here, where what is to be made may be made, and before the child is confined to it.
         check_host_paths(pod)?;
-        let mut confinement = self.config.confinement.clone();
         let host_paths = pod
             .volumes
             .values()
@@ -89,17 +100,35 @@ impl Children {
                 VolumeSource::Host { path, .. } => Some(path.clone()),
                 _ => None,
             });
-        let before = confinement.write.len();
-        confinement.write.extend(host_paths);
-        let own = self.config.one_per_pod || confinement.write.len() > before;
-        if own {
-            return self.start(&confinement);
+        let mut write: Vec<PathBuf> = host_paths.collect();
+        if !self.config.one_per_pod && write.is_empty() {
+            return Ok(None);
         }
+        private_directory(&pod.directory)?;
+        write.push(pod.directory.clone());
+        let memory = match (&self.config.confinement.memory, pod.directory.file_name()) {
+            (Some(memory), Some(name)) => {
+                let own = memory.join(name);
+                private_directory(&own)?;
+                Some(own)
+            }
+            _ => None,
+        };
+        let read = self.config.confinement.read.clone();
+        Ok(Some(Confinement {
+            read,
+            write,
+            memory,
+        }))
+    }
+
+    /// The child for pods without one of their own.
+    fn shared(&self) -> Result<Child, RuntimeError> {
         let mut state = self.state();
         if let Some(shared) = state.shared.as_ref().filter(|child| !child.is_gone()) {
             return Ok(shared.clone());
         }
-        let shared = self.start(&confinement)?;
+        let shared = self.start(&self.config.confinement)?;
         state.shared = Some(shared.clone());
         Ok(shared)
     }
@@ -110,12 +139,42 @@ impl Children {
             args: (self.config.args)(confinement),
             sink: Arc::clone(&self.config.sink),
             compiler: Arc::clone(&self.config.compiler),
+            network: Arc::clone(&self.network),
         };
         Child::start(&config).map_err(|e| {
             RuntimeError::Exhausted(format!(
                 "cannot start a pod host, {}: {e}",
                 config.program.display()
             ))
+        })
+    }
+
+    /// Finds a place for a new pod: a child, and on the network.
+    fn place(&self, pod: &PodSandbox) -> Result<Placed, RuntimeError> {
+        let own = self.own_confinement(pod)?;
+        let child = match &own {
+            Some(own) => self.start(own)?,
+            None => self.shared()?,
+        };
+        let lease = if pod.network.host {
+            None
+        } else {
+            let lease = self.network.enter(&pod.network, child.downgrade());
+            let lease = lease.map_err(|e| {
+                RuntimeError::Exhausted(format!("pod {}/{}: {e}", pod.namespace, pod.name))
+            })?;
+            Some(Arc::new(lease))
+        };
+        let memory = own.and_then(|own| own.memory);
+        let mut volumes = PodVolumes::new(pod.directory.clone(), pod.volumes.clone());
+        if let Some(base) = memory.as_ref().or(self.config.confinement.memory.as_ref()) {
+            volumes = volumes.with_memory_dir(base.clone());
+        }
+        Ok(Placed {
+            child,
+            volumes,
+            memory,
+            lease,
         })
     }
 
@@ -134,6 +193,15 @@ impl Children {
     }
 }
 
+/// Makes a directory for its owner alone, and those above it.
+fn private_directory(path: &Path) -> Result<(), RuntimeError> {
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(|e| RuntimeError::Exhausted(format!("cannot make {}: {e}", path.display())))
+}
+
 /// Sends an order to the child that has the pod or instance.
 macro_rules! forward {
     ($child:expr, $call:ident($($arg:expr),*)) => {{
@@ -144,35 +212,58 @@ macro_rules! forward {
 
 impl Runtime for Children {
     fn create_pod(&self, pod: PodSandbox) -> Answer<'_, PodCreated> {
-        let id = pod.id;
-        let child = self.child_for(&pod);
-        if let Ok(child) = &child {
-            let mut volumes = PodVolumes::new(pod.directory.clone(), pod.volumes.clone());
-            if let Some(memory) = &self.config.confinement.memory {
-                volumes = volumes.with_memory_dir(memory.clone());
-            }
-            let child = child.clone();
-            self.state().pods.insert(id, Placed { child, volumes });
+        let placed = self.place(&pod);
+        match &placed {
+            Ok(placed) => drop(self.state().pods.insert(pod.id, placed.clone())),
+            // What was made for it goes again, unless it was there before and holds something.
+            Err(_) => drop(std::fs::remove_dir(&pod.directory)),
         }
-        forward!(child, create_pod(pod))
+        Box::pin(async move {
+            let Placed { child, lease, .. } = placed?;
+            // What the child says of its pods' addresses counts for nothing.
+            let addresses = match &lease {
+                Some(lease) => lease.addresses(),
+                None => net::node_addresses(),
+            };
+            let address = lease.as_ref().map(|lease| lease.address());
+            let own = lease.map_or_else(Vec::new, |lease| lease.addresses());
+            child.create_pod(pod, address, own).await?;
+            Ok(PodCreated { addresses })
+        })
     }
 
     fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
         let placed = self.state().pods.remove(&pod);
         Box::pin(async move {
-            let Some(Placed { child, volumes }) = placed else {
+            let Some(Placed {
+                child,
+                volumes,
+                memory,
+                lease,
+            }) = placed
+            else {
                 return Ok(());
             };
+            if let Some(lease) = &lease {
+                lease.leave();
+            }
             match child.remove_pod(pod).await {
-                // A child that is gone has left the pod's files.
-                Err(RuntimeError::Gone(_)) => {
-                    let removed = tokio::task::spawn_blocking(move || volumes.remove()).await;
-                    match removed {
-                        Ok(Err(error)) => Err(RuntimeError::Refused(error.to_string())),
-                        _ => Ok(()),
-                    }
+                Ok(()) | Err(RuntimeError::Gone(_)) => {}
+                other => return other,
+            }
+            // Files are deleted here: a child may not delete the directory that it is confined to,
+            // and one that is gone deletes nothing.
+            let removed = tokio::task::spawn_blocking(move || {
+                volumes.remove()?;
+                if let Some(memory) = memory {
+                    // Empty now, or never made.
+                    let _ = std::fs::remove_dir(memory);
                 }
-                other => other,
+                Ok::<_, volume::VolumeError>(())
+            });
+            match removed.await {
+                Ok(Err(error)) => Err(RuntimeError::Refused(error.to_string())),
+                _ => Ok(()),
             }
         })
     }
@@ -186,7 +277,7 @@ impl Runtime for Children {
     }
 
     fn start(&self, instance: InstanceId) -> Answer<'_, ()> {
-        forward!(self.of_instance(instance), start(instance))
+        forward!(self.of_instance(instance), start_instance(instance))
     }
 
     fn signal(&self, instance: InstanceId, signal: Signal) -> Answer<'_, ()> {
@@ -231,7 +322,7 @@ impl Runtime for Children {
         })
     }
 
-    fn connect(&self, pod: PodId, port: u16, timeout: Duration) -> Answer<'_, Connection> {
-        forward!(self.of_pod(pod), connect(pod, port, timeout))
+    fn connect(&self, pod: PodId, port: u16, _: Duration) -> Answer<'_, Connection> {
+        forward!(self.of_pod(pod), connect(pod, port))
     }
 }

@@ -1,7 +1,9 @@
 //! Compiled code, made by `wasmpod-compile` when it is not there yet.
 //!
-//! One compilation at a time per digest in this process; across processes the compiler itself
-//! takes a lock. A compilation that fails or takes too long is told with the compiler's words.
+//! One compilation at a time per digest in this process, and as many compilers as there are cores;
+//! across processes the compiler itself takes a lock. A compilation that fails or takes too long is
+//! told with the compiler's words. Code that was cut is compiled again; code that this process has
+//! used stays on its shelf until the process ends.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +14,9 @@ use std::time::Duration;
 
 use engine::cache::CodePaths;
 use tokio::process::Command;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::shelf::{Kept, Shelf};
 
 /// The longest that a compilation may take, whatever the machine's load.
 const TIMEOUT: Duration = Duration::from_secs(900);
@@ -20,12 +24,22 @@ const TIMEOUT: Duration = Duration::from_secs(900);
 /// The compiler's exit code for wasm that is at fault.
 const BAD_INPUT: i32 = 2;
 
+/// The most bytes of compiled code that stay: some hundred programs with their libraries.
+const CAPACITY: u64 = 4 << 30;
+
+/// The most compilers at once, however many cores there are: each may take a GiB.
+const COMPILERS: usize = 4;
+
 /// The code directory of one owner.
 #[derive(Debug)]
 pub struct CodeStore {
     paths: CodePaths,
     directory: PathBuf,
     compiler: PathBuf,
+    shelf: Shelf,
+    turns: Semaphore,
+    /// Code by its digest that this process may map at any time.
+    kept: Mutex<HashMap<String, Kept>>,
     under_way: Mutex<HashMap<String, Arc<OnceCell<PathBuf>>>>,
 }
 
@@ -60,6 +74,12 @@ pub enum CodeError {
     },
 }
 
+/// How many compilers run at once.
+fn turns() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.min(COMPILERS)
+}
+
 // === impl CodeStore ===
 
 impl CodeStore {
@@ -67,8 +87,11 @@ impl CodeStore {
     pub fn new(directory: PathBuf, compiler: PathBuf) -> Self {
         Self {
             paths: CodePaths::new(directory.clone()),
+            shelf: Shelf::new(directory.clone(), "cwasm", CAPACITY),
             directory,
             compiler,
+            turns: Semaphore::new(turns()),
+            kept: Mutex::default(),
             under_way: Mutex::default(),
         }
     }
@@ -78,7 +101,7 @@ impl CodeStore {
     /// # Errors
     /// [`CodeError`], naming the file and the compiler's words.
     pub async fn code(&self, wasm: &Path, digest: &str) -> Result<PathBuf, CodeError> {
-        if let Some(code) = self.paths.existing(digest) {
+        if let Some(code) = self.existing(digest) {
             return Ok(code);
         }
         let cell = {
@@ -99,7 +122,60 @@ impl CodeStore {
         code
     }
 
+    /// The code of this wasm, if it is there as a whole. What is there and was cut is deleted: it
+    /// can be made again.
+    fn existing(&self, digest: &str) -> Option<PathBuf> {
+        let mut all_kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = all_kept.get(digest)
+            && kept.path().exists()
+        {
+            return Some(kept.path().to_owned());
+        }
+        let path = self.paths.existing(digest)?;
+        let kept = self.shelf.keep(&path).ok().flatten()?;
+        if !engine::cache::is_whole(kept.file()).unwrap_or(false) {
+            tracing::warn!(code = %path.display(), "compiled code is cut short, and is compiled again");
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(%error, code = %path.display(), "compiled code cannot be deleted");
+            }
+            return None;
+        }
+        all_kept.insert(digest.to_owned(), kept);
+        Some(path)
+    }
+
+    /// Compiles, and keeps what comes of it.
     async fn compile(&self, wasm: &Path, digest: &str) -> Result<PathBuf, CodeError> {
+        // An error means that the store is gone.
+        let _turn = self.turns.acquire().await;
+        let shelf = self.shelf.clone();
+        let hold = tokio::task::spawn_blocking(move || shelf.hold()).await;
+        let hold = hold.unwrap_or_else(|e| Err(io::Error::other(e)));
+        let hold = hold.map_err(|e| CodeError::Failed {
+            file: wasm.display().to_string(),
+            reason: format!("{} cannot be locked: {e}", self.directory.display()),
+        })?;
+        let code = self.run_compiler(wasm, digest).await?;
+        match self.shelf.keep(&code) {
+            Ok(Some(kept)) => {
+                let mut all_kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+                all_kept.insert(digest.to_owned(), kept);
+            }
+            // The pod that needs it is told when it is mapped.
+            Ok(None) => tracing::warn!(code = %code.display(), "compiled code is gone already"),
+            Err(error) => tracing::warn!(%error, code = %code.display(), "compiled code"),
+        }
+        drop(hold);
+        let shelf = self.shelf.clone();
+        tokio::task::spawn_blocking(move || match shelf.collect() {
+            Ok(0) => {}
+            Ok(gone) => tracing::debug!(gone, "compiled code was collected"),
+            Err(error) => tracing::warn!(%error, "compiled code cannot be collected"),
+        });
+        Ok(code)
+    }
+
+    async fn run_compiler(&self, wasm: &Path, digest: &str) -> Result<PathBuf, CodeError> {
         let file = wasm.display().to_string();
         let mut command = Command::new(&self.compiler);
         command
@@ -134,3 +210,6 @@ impl CodeStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit};
 use seccompiler::{
@@ -17,7 +17,7 @@ use seccompiler::{
 };
 
 /// The Landlock version asked for; an older kernel keeps what it knows.
-const LANDLOCK: ABI = ABI::V5;
+const LANDLOCK: ABI = ABI::V6;
 
 /// Files that net and the standard library read: the machine's addresses, port rules and cores.
 const SYSTEM_FILES: [&str; 5] = [
@@ -33,7 +33,7 @@ const SYSTEM_FILES: [&str; 5] = [
 pub struct Confinement {
     /// Directories and files it may read: compiled code, read-only host paths.
     pub read: Vec<PathBuf>,
-    /// Directories and files it may change: pods' files, host paths.
+    /// Directories and files it may change: its pods' files, host paths.
     pub write: Vec<PathBuf>,
     /// The directory of tmpfs where its volumes in memory lie.
     pub memory: Option<PathBuf>,
@@ -100,6 +100,9 @@ fn confine_files(to: &Confinement) -> Result<(), ConfineError> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(all)?
+        // Neither another program's nameless socket nor a signal to one. TCP is not restricted:
+        // where guests may go and which doors open is not known when the child starts.
+        .scope(Scope::from_all(LANDLOCK))?
         .create()?;
     let system = SYSTEM_FILES
         .iter()
@@ -174,24 +177,30 @@ fn narrowed(own: u32) -> Result<Vec<(i64, Vec<SeccompRule>)>, seccompiler::Backe
             .map(|value| SeccompRule::new(vec![is(index, *value)?]))
             .collect()
     };
-    let [inet, inet6, netlink] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK]
-        .map(|family| u64::from(family.unsigned_abs()));
-    // A Unix socket leads to other programs of this user; routes are asked for by netlink, and
-    // blocks of addresses are claimed by names that no program listens on.
+    let [unix, inet, inet6, netlink] = [
+        libc::AF_UNIX,
+        libc::AF_INET,
+        libc::AF_INET6,
+        libc::AF_NETLINK,
+    ]
+    .map(|family| u64::from(family.unsigned_abs()));
+    // No Unix socket, which would lead to other programs of this user. Routes are asked for by
+    // netlink.
     let mut sockets = one_of(0, &[inet, inet6])?;
     sockets.push(SeccompRule::new(vec![
         is(0, netlink)?,
         is(2, u64::from(libc::NETLINK_ROUTE.unsigned_abs()))?,
     ])?);
-    sockets.push(SeccompRule::new(vec![
-        is(0, u64::from(libc::AF_UNIX.unsigned_abs()))?,
-        // Datagrams only: what programs serve at Unix sockets are streams.
+    // The runtime wakes itself through a pair. Of streams only: one end of a pair of datagram
+    // sockets could be pointed at another program's.
+    let pair = SeccompRule::new(vec![
+        is(0, unix)?,
         argument(
             1,
             SeccompCmpOp::MaskedEq(0xf),
-            u64::from(libc::SOCK_DGRAM.unsigned_abs()),
+            u64::from(libc::SOCK_STREAM.unsigned_abs()),
         )?,
-    ])?);
+    ])?;
     // Threads, but no new namespace.
     let namespaces = libc::CLONE_NEWNS
         | libc::CLONE_NEWCGROUP
@@ -207,6 +216,7 @@ fn narrowed(own: u32) -> Result<Vec<(i64, Vec<SeccompRule>)>, seccompiler::Backe
     )?;
     Ok(vec![
         (libc::SYS_socket, sockets),
+        (libc::SYS_socketpair, vec![pair]),
         (libc::SYS_clone, vec![SeccompRule::new(vec![thread])?]),
         (libc::SYS_tgkill, one_of(0, &[u64::from(own)])?),
         (libc::SYS_prlimit64, one_of(0, &[0, u64::from(own)])?),
@@ -214,7 +224,8 @@ fn narrowed(own: u32) -> Result<Vec<(i64, Vec<SeccompRule>)>, seccompiler::Backe
 }
 
 /// The calls that a pod host makes: memory and threads, sockets, files, waiting. Not among them:
-/// starting programs, other processes, mounts, namespaces, users, keys, modules, tracing, BPF.
+/// starting programs, other processes, mounts, namespaces, users, keys, modules, tracing, BPF,
+/// and sendmsg, without which no descriptor is handed to anybody.
 const CALLS: &[i64] = &[
     // Memory and threads
     libc::SYS_brk,
@@ -267,7 +278,6 @@ const CALLS: &[i64] = &[
     libc::SYS_clock_getres,
     libc::SYS_gettimeofday,
     // Sockets
-    libc::SYS_socketpair,
     libc::SYS_bind,
     libc::SYS_listen,
     libc::SYS_accept4,
@@ -278,7 +288,6 @@ const CALLS: &[i64] = &[
     libc::SYS_getsockopt,
     libc::SYS_sendto,
     libc::SYS_recvfrom,
-    libc::SYS_sendmsg,
     libc::SYS_recvmsg,
     libc::SYS_shutdown,
     libc::SYS_pipe2,

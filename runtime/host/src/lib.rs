@@ -7,6 +7,7 @@
 //! ```text
 //! Runtime (trait of model) ─┬─ PodHost ─────────────────────────────> engine, net, volume
 //!                           └─ Children ──> Child ──frames──> serve ──> PodHost
+//!                                  └─ Network: one network over all children
 //! CodeStore ──> wasmpod-compile ──> code/…cwasm   (beside the keys, never in a child)
 //! ```
 
@@ -16,11 +17,16 @@ pub mod code;
 pub mod confine;
 mod descriptors;
 mod exec;
+mod known;
+mod network;
+mod parent;
 mod pod;
 mod pod_host;
 mod protocol;
 mod pump;
 mod serve;
+pub mod shelf;
+mod wire;
 mod working_dir;
 
 pub use children::{Children, ChildrenConfig};

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,13 +14,14 @@ use model::runtime::{
     Answer, Connection, Event, EventSink, ExecSpec, InstanceId, InstanceSpec, PodCreated, PodId,
     PodSandbox, Runtime, RuntimeError, Signal, Stats, Update, VolumeSource, WasmImage,
 };
-use net::{HostTarget, Notice, Observer, PodRange, Switch, SwitchConfig, SwitchError};
+use net::{HostTarget, Notice, Observer, Peers, PodRange, Switch, SwitchConfig, SwitchError};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use volume::PodVolumes;
 
 use crate::exec::{self, Command, Compiler};
+use crate::network;
 use crate::pod::{Pod, Run};
 use crate::{pump, working_dir};
 
@@ -26,12 +29,16 @@ use crate::{pump, working_dir};
 pub struct PodHostConfig {
     /// Where pod addresses come from.
     pub range: PodRange,
+    /// Who knows the pods of the run's other hosts; pods are given their addresses then.
+    pub peers: Option<Arc<dyn Peers>>,
     /// The runtime for everything but guests.
     pub runtime: Handle,
     /// Who is told what happens.
     pub sink: Arc<dyn EventSink>,
     /// Compiles what exec finds in the mounts.
     pub compiler: Arc<dyn Compiler>,
+    /// Whether a removed pod's files are left for somebody else to delete.
+    pub keeps_files: bool,
     /// A directory of tmpfs for volumes in memory, where `/dev/shm` itself may not be written to.
     pub memory_dir: Option<PathBuf>,
     /// The commands that exec offers when the mounts have none.
@@ -60,6 +67,7 @@ struct Inner {
     sink: Arc<dyn EventSink>,
     reports: UnboundedSender<Report>,
     compiler: Arc<dyn Compiler>,
+    keeps_files: bool,
     memory_dir: Option<PathBuf>,
     toolbox: Toolbox,
     toolbox_code: tokio::sync::OnceCell<WasmImage>,
@@ -91,6 +99,7 @@ impl PodHost {
             range: config.range,
             kernel: config.runtime.clone(),
             observer: Arc::new(Notices(Arc::clone(&config.sink))),
+            peers: config.peers,
         })?;
         let (reports, incoming) = mpsc::unbounded_channel();
         config
@@ -102,6 +111,7 @@ impl PodHost {
             sink: config.sink,
             reports,
             compiler: config.compiler,
+            keeps_files: config.keeps_files,
             memory_dir: config.memory_dir,
             toolbox: config.toolbox,
             toolbox_code: tokio::sync::OnceCell::new(),
@@ -113,6 +123,40 @@ impl PodHost {
         })
     }
 
+    /// Makes a pod at an address that somebody else has chosen; on the host's network without one.
+    pub(crate) fn create_pod_at(
+        &self,
+        pod: PodSandbox,
+        address: Option<Ipv4Addr>,
+    ) -> Result<(), RuntimeError> {
+        self.make_pod(pod, address).map(drop)
+    }
+
+    fn make_pod(
+        &self,
+        pod: PodSandbox,
+        address: Option<Ipv4Addr>,
+    ) -> Result<PodCreated, RuntimeError> {
+        let commands = pod.commands;
+        let created = self.inner.create_pod(pod, address)?;
+        if commands {
+            // Beside the images of the pod's containers, which wait for it.
+            let inner = Arc::clone(&self.inner);
+            tokio::spawn(async move { inner.ready_for_commands().await });
+        }
+        Ok(created)
+    }
+
+    /// Joins one end of a socket pair to a listener of a pod.
+    pub(crate) fn join(&self, pod: PodId, port: u16, socket: OwnedFd) -> Result<(), RuntimeError> {
+        self.inner.join(pod, port, socket)
+    }
+
+    /// Its network.
+    pub(crate) fn switch(&self) -> &Switch {
+        &self.inner.switch
+    }
+
     /// The doors of a pod that are open now.
     pub fn doors(&self, pod: PodId) -> Vec<net::OpenDoor> {
         self.inner.switch.doors(pod)
@@ -121,17 +165,8 @@ impl PodHost {
 
 impl Runtime for PodHost {
     fn create_pod(&self, pod: PodSandbox) -> Answer<'_, PodCreated> {
-        let commands = pod.commands;
-        let created = self.inner.create_pod(pod);
-        if !commands {
-            return Box::pin(std::future::ready(created));
-        }
-        Box::pin(async move {
-            // Beside the images of the pod's containers, which wait for it.
-            let inner = Arc::clone(&self.inner);
-            tokio::spawn(async move { inner.ready_for_commands().await });
-            created
-        })
+        let created = self.make_pod(pod, None);
+        Box::pin(std::future::ready(created))
     }
 
     fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
@@ -207,20 +242,28 @@ impl Runtime for PodHost {
         Box::pin(self.inner.remove(instance))
     }
 
-    fn connect(&self, pod: PodId, port: u16, timeout: Duration) -> Answer<'_, Connection> {
-        Box::pin(self.inner.connect(pod, port, timeout))
+    fn connect(&self, pod: PodId, port: u16, _: Duration) -> Answer<'_, Connection> {
+        Box::pin(std::future::ready(self.inner.connect(pod, port)))
     }
 }
 
 // === impl Inner ===
 
 impl Inner {
-    fn create_pod(&self, sandbox: PodSandbox) -> Result<PodCreated, RuntimeError> {
+    fn create_pod(
+        &self,
+        sandbox: PodSandbox,
+        address: Option<Ipv4Addr>,
+    ) -> Result<PodCreated, RuntimeError> {
         let id = sandbox.id;
         // Its first container follows at once, as a rule.
         self.engine.expect();
         check_host_paths(&sandbox)?;
-        let net = self.switch.add_pod(id, &sandbox.network).map_err(|error| {
+        let added = match address {
+            Some(address) => self.switch.add_pod_at(id, &sandbox.network, address),
+            None => self.switch.add_pod(id, &sandbox.network),
+        };
+        let net = added.map_err(|error| {
             let message = format!("pod {}/{}: {error}", sandbox.namespace, sandbox.name);
             match error {
                 SwitchError::NoAddressLeft { .. } => RuntimeError::Exhausted(message),
@@ -252,6 +295,10 @@ impl Inner {
         }
         self.switch.remove_pod(id);
         let (volumes, key) = (pod.volumes(), pod.key());
+        if self.keeps_files {
+            volumes.close();
+            return Ok(());
+        }
         blocking(move || {
             volumes
                 .remove()
@@ -514,12 +561,14 @@ impl Inner {
     }
 
     /// One end of a socket pair whose other end is joined to the pod's listener.
-    async fn connect(
-        &self,
-        pod: PodId,
-        port: u16,
-        _timeout: Duration,
-    ) -> Result<Connection, RuntimeError> {
+    fn connect(&self, pod: PodId, port: u16) -> Result<Connection, RuntimeError> {
+        let pair = network::stream_pair();
+        let (near, far) = pair.map_err(|e| RuntimeError::Exhausted(e.to_string()))?;
+        self.join(pod, port, far)?;
+        Ok(Connection(near))
+    }
+
+    fn join(&self, pod: PodId, port: u16, socket: OwnedFd) -> Result<(), RuntimeError> {
         let pod = self.pod(pod)?;
         let refused = |e: &dyn std::fmt::Display| {
             RuntimeError::Refused(format!("{}, port {port}: {e}", pod.key()))
@@ -528,14 +577,12 @@ impl Inner {
             .net
             .connect_from_host(port, HostTarget::PodIp)
             .map_err(|e| refused(&e))?;
-        let (ours, theirs) = UnixStream::pair().map_err(|e| refused(&e))?;
-        let theirs = theirs.into_std().map_err(|e| refused(&e))?;
+        let mut outside = UnixStream::from_std(socket.into()).map_err(|e| refused(&e))?;
         tokio::spawn(async move {
-            let mut ours = ours;
             // Ends with either side; what went wrong is told by the connection itself.
-            let _ = tokio::io::copy_bidirectional(&mut ours, &mut inside).await;
+            let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
         });
-        Ok(Connection(theirs.into()))
+        Ok(())
     }
 
     fn pod(&self, id: PodId) -> Result<Arc<Pod>, RuntimeError> {

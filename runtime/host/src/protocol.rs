@@ -1,22 +1,46 @@
 //! What is said between a pod host in a child process and whoever started it.
 //!
 //! Frames on a stream socket: four bytes of length, then the message in postcard's form.
-//! Descriptors travel on a second socket beside it, each tagged with the order that it answers.
+//! Descriptors go down a second socket, each with a number; datagrams of pods take a third.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use model::runtime::{
-    Event, ExecSpec, InstanceId, InstanceSpec, PodCreated, PodId, PodSandbox, RuntimeError, Signal,
-    Stats, Update, WasmImage,
+    Event, ExecSpec, InstanceId, InstanceSpec, PodId, PodSandbox, RuntimeError, Signal, Stats,
+    Update, WasmImage,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// The longest frame: a pod's ConfigMaps and Secrets have at most 1 MiB each, and a wasm file to
-/// be compiled for exec is the largest thing sent.
-const FRAME: usize = 300 << 20;
+/// The longest frame to a child: a pod's ConfigMaps and Secrets have at most 1 MiB each.
+pub(crate) const TO_CHILD: usize = 300 << 20;
+
+/// The longest frame from a child: a chunk of output or a part of wasm, each of which is shorter.
+pub(crate) const FROM_CHILD: usize = 1 << 20;
+
+/// The longest part of a wasm file that is to be compiled.
+pub(crate) const PART: usize = 256 << 10;
+
+/// The longest file that a child is asked for.
+pub(crate) const FILE: u64 = 512 << 10;
+
+/// The longest message for people, in bytes: a trap with its frames, whose names a guest chose.
+const MESSAGE: usize = 16 << 10;
+
+/// The most wasm of one child that waits to be compiled: one file of the largest that exec runs.
+pub(crate) const COMPILE_BUDGET: usize = 256 << 20;
+
+/// What a wasm file takes of that at least, so that many small ones are not free.
+const COMPILE_FLOOR: usize = COMPILE_BUDGET / 8;
+
+/// What a child may ask of the network at once; further questions wait in the child.
+pub(crate) const QUESTIONS: usize = 256;
+
+/// The number of the descriptor that every child is sent first: its end of the wire for datagrams.
+pub(crate) const WIRE: u64 = 0;
 
 /// Bytes of a frame's length.
 const LENGTH: usize = 4;
@@ -30,6 +54,10 @@ pub(crate) enum ToChild {
     Taken(u64),
     /// What came of a request to compile.
     Compiled(u64, Result<WasmImage, RuntimeError>),
+    /// What came of a connect: the number of the descriptor, which has been sent.
+    Dialled(u64, Result<u64, Refusal>),
+    /// The pods with the name that was asked for.
+    Named(u64, Vec<Ipv4Addr>),
 }
 
 /// From the child.
@@ -41,14 +69,34 @@ pub(crate) enum FromChild {
     Event(Event),
     /// An instance wrote; the next of it comes once this is taken.
     Output(u64, Event),
-    /// Compile this, and answer with the same number.
-    Compile(u64, Bytes),
+    /// The next part of what is to be compiled under this number.
+    Part(u64, Bytes),
+    /// Compile it, and answer with the same number.
+    Compile(u64),
+    /// Connect a pod of this child to a listener of another one.
+    Dial {
+        number: u64,
+        from: SocketAddr,
+        to: SocketAddr,
+    },
+    /// Which pods of the run have this name?
+    Resolve(u64, String),
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Refusal {
+    /// Nobody listens there.
+    Refused,
+    /// Whoever has the listener did not answer.
+    Timeout,
 }
 
 /// The methods of [`model::Runtime`] as messages.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
-    CreatePod(Box<PodSandbox>),
+    /// With the address that it has; none on the host's network.
+    CreatePod(Box<PodSandbox>, Option<Ipv4Addr>),
     RemovePod(PodId),
     Create(Box<InstanceSpec>),
     Start(InstanceId),
@@ -60,18 +108,21 @@ pub(crate) enum Order {
     Stats(InstanceId),
     ReadFile(PodId, String, u64),
     Remove(InstanceId),
-    Connect(PodId, u16, std::time::Duration),
+    /// Joins the descriptor of the order's number to a listener, for the host.
+    Connect(PodId, u16),
+    /// The same for a pod of another child.
+    Accept {
+        from: SocketAddr,
+        to: SocketAddr,
+    },
 }
 
 /// What an order brings.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
     Done,
-    Created(PodCreated),
     Stats(Stats),
     File(Bytes),
-    /// The descriptor comes on the second socket.
-    Connected,
 }
 
 /// A message as a frame.
@@ -82,11 +133,11 @@ pub(crate) fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let frame = postcard::to_extend(message, vec![0; LENGTH]).map_err(io::Error::other)?;
     let mut frame = frame;
     let length = frame.len() - LENGTH;
-    if length > FRAME {
+    if length > TO_CHILD {
         return Err(io::Error::other(format!(
             "the order has {} MiB, more than {} MiB: give the pod fewer or smaller volumes",
             length >> 20,
-            FRAME >> 20
+            TO_CHILD >> 20
         )));
     }
     let length = u32::try_from(length).map_err(io::Error::other)?;
@@ -104,9 +155,13 @@ pub(crate) async fn write(
     to.write_all(&frame(message)?).await
 }
 
-/// Reads one frame; `None` at the end of the stream.
+/// Reads one frame of no more than `longest` bytes; `None` at the end of the stream.
+///
+/// # Errors
+/// `InvalidData` for what is no message; what the socket says.
 pub(crate) async fn read<T: DeserializeOwned>(
     from: &mut (impl AsyncRead + Unpin),
+    longest: usize,
 ) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length).await {
@@ -115,9 +170,10 @@ pub(crate) async fn read<T: DeserializeOwned>(
         Err(error) => return Err(error),
     }
     let length = u32::from_le_bytes(length) as usize;
-    if length > FRAME {
-        return Err(io::Error::other(
-            "the other side sent a message that is too long",
+    if length > longest {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("a message of {length} bytes, more than {longest}"),
         ));
     }
     let mut body = Vec::new();
@@ -127,7 +183,51 @@ pub(crate) async fn read<T: DeserializeOwned>(
     }
     postcard::from_bytes(&body)
         .map(Some)
-        .map_err(io::Error::other)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+/// What compiling a wasm file of this size takes of [`COMPILE_BUDGET`].
+pub(crate) fn compile_cost(size: usize) -> usize {
+    size.max(COMPILE_FLOOR)
+}
+
+// === impl FromChild ===
+
+impl FromChild {
+    /// Cuts what guests can make long, so that no frame is too long.
+    pub(crate) fn cut(&mut self) {
+        match self {
+            Self::Answer(_, Err(error)) => {
+                let (RuntimeError::Refused(text)
+                | RuntimeError::Mount(text)
+                | RuntimeError::CannotRun(text)
+                | RuntimeError::CommandNotFound(text)
+                | RuntimeError::NotFound(text)
+                | RuntimeError::Exhausted(text)
+                | RuntimeError::Gone(text)) = error;
+                cut(text);
+            }
+            Self::Event(Event::Exited { exit, .. }) => {
+                cut(&mut exit.reason);
+                cut(&mut exit.message);
+            }
+            Self::Event(Event::Health { message, .. }) => cut(message),
+            Self::Event(Event::Notice {
+                reason, message, ..
+            }) => {
+                cut(reason);
+                cut(message);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn cut(text: &mut String) {
+    if text.len() > MESSAGE {
+        text.truncate(text.floor_char_boundary(MESSAGE));
+        text.push('…');
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +241,7 @@ mod tests {
         write(&mut wire, &order).await.expect("written");
         write(&mut wire, &ToChild::Taken(9)).await.expect("written");
         let mut from = wire.as_slice();
-        let first: Option<ToChild> = read(&mut from).await.expect("a frame");
+        let first: Option<ToChild> = read(&mut from, TO_CHILD).await.expect("a frame");
         assert!(matches!(
             first,
             Some(ToChild::Order(
@@ -149,19 +249,36 @@ mod tests {
                 Order::Signal(InstanceId(3), Signal::Term)
             ))
         ));
-        let second: Option<ToChild> = read(&mut from).await.expect("a frame");
+        let second: Option<ToChild> = read(&mut from, TO_CHILD).await.expect("a frame");
         assert!(matches!(second, Some(ToChild::Taken(9))));
-        let end: Option<ToChild> = read(&mut from).await.expect("the end");
+        let end: Option<ToChild> = read(&mut from, TO_CHILD).await.expect("the end");
         assert!(end.is_none());
     }
 
     #[tokio::test]
     async fn what_is_no_frame_is_an_error_and_half_a_frame_is_the_end() {
         let mut too_long = [0xff_u8; 8].as_slice();
-        assert!(read::<ToChild>(&mut too_long).await.is_err());
+        assert!(read::<ToChild>(&mut too_long, TO_CHILD).await.is_err());
         let mut nonsense = [2, 0, 0, 0, 0xff, 0xff].as_slice();
-        assert!(read::<ToChild>(&mut nonsense).await.is_err());
+        assert!(read::<ToChild>(&mut nonsense, TO_CHILD).await.is_err());
         let mut half = [9, 0, 0, 0, 1].as_slice();
-        assert!(read::<ToChild>(&mut half).await.expect("the end").is_none());
+        assert!(
+            read::<ToChild>(&mut half, TO_CHILD)
+                .await
+                .expect("the end")
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn words_of_guests_are_cut_between_characters() {
+        let long = "é".repeat(MESSAGE);
+        let mut frame = FromChild::Answer(1, Err(RuntimeError::CannotRun(format!("x{long}"))));
+        frame.cut();
+        let FromChild::Answer(1, Err(RuntimeError::CannotRun(text))) = frame else {
+            panic!("{frame:?}");
+        };
+        assert_eq!(text.len(), MESSAGE - 1 + '…'.len_utf8());
+        assert!(text.starts_with('x') && text.ends_with("é…"));
     }
 }

@@ -1,39 +1,30 @@
 //! The child's side: a pod host that takes its orders from a socket.
 
-use std::collections::HashMap;
 use std::io;
-use std::os::unix::net::{UnixDatagram as StdDatagram, UnixStream as StdStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use model::runtime::{Event, EventSink, Runtime, RuntimeError, WasmImage};
+use model::runtime::{EventSink, Runtime, RuntimeError};
+use net::Peers;
+use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::net::{UnixDatagram, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::descriptors::Descriptors;
+use crate::descriptors::Receiver;
 use crate::exec::Compiler;
+use crate::parent::{Others, Parent};
 use crate::pod_host::{PodHost, PodHostConfig, Toolbox};
 use crate::protocol::{self, FromChild, Order, Reply, ToChild};
-
-/// The parent as the host sees it: takes events, compiles.
-struct Parent {
-    out: mpsc::UnboundedSender<FromChild>,
-    next: AtomicU64,
-    /// Chunks sent and not yet taken.
-    untaken: Mutex<HashMap<u64, oneshot::Sender<()>>>,
-    compiling: Mutex<HashMap<u64, oneshot::Sender<Result<WasmImage, RuntimeError>>>>,
-}
+use crate::wire::{self, Wire};
 
 /// The two sockets to the parent.
 pub struct Sockets {
     /// Carries frames.
     pub frames: StdStream,
-    /// Carries descriptors.
-    pub descriptors: StdDatagram,
+    /// Brings descriptors.
+    pub descriptors: OwnedFd,
 }
 
 /// Serves until the parent closes its end.
@@ -47,35 +38,38 @@ pub async fn serve(
     toolbox: Toolbox,
 ) -> io::Result<()> {
     sockets.frames.set_nonblocking(true)?;
-    sockets.descriptors.set_nonblocking(true)?;
     let (mut incoming, outgoing) = UnixStream::from_std(sockets.frames)?.into_split();
-    let descriptors = Arc::new(Descriptors::new(UnixDatagram::from_std(
-        sockets.descriptors,
-    )?));
+    let descriptors = Receiver::new(sockets.descriptors);
+    let wire = Arc::new(Wire::open(descriptors.take(protocol::WIRE)?)?);
     let (out, frames) = mpsc::unbounded_channel();
     let writer = tokio::spawn(write_frames(frames, outgoing));
-    let parent = Arc::new(Parent {
-        out,
-        next: AtomicU64::new(0),
-        untaken: Mutex::default(),
-        compiling: Mutex::default(),
-    });
+    let parent = Arc::new(Parent::new(out));
+    let others = Others::new(Arc::clone(&parent), Arc::clone(&wire));
     let host = PodHost::start(PodHostConfig {
         range,
+        peers: Some(Arc::new(others) as Arc<dyn Peers>),
         runtime: tokio::runtime::Handle::current(),
         sink: Arc::clone(&parent) as Arc<dyn EventSink>,
         compiler: Arc::clone(&parent) as Arc<dyn Compiler>,
+        keeps_files: true,
         memory_dir,
         toolbox,
     })
     .map_err(io::Error::other)?;
-    while let Some(message) = protocol::read::<ToChild>(&mut incoming).await? {
+    let datagrams = tokio::spawn(wire::take_in(wire, host.switch().clone()));
+    while let Some(message) = protocol::read(&mut incoming, protocol::TO_CHILD).await? {
         match message {
             ToChild::Order(number, order) => carry_out(&host, &parent, &descriptors, number, order),
             ToChild::Taken(number) => parent.taken(number),
             ToChild::Compiled(number, result) => parent.compiled(number, result),
+            ToChild::Dialled(number, told) => {
+                let socket = told.map(|descriptor| descriptors.take(descriptor));
+                parent.dialled(number, socket);
+            }
+            ToChild::Named(number, pods) => parent.named(number, pods),
         }
     }
+    datagrams.abort();
     writer.abort();
     Ok(())
 }
@@ -84,13 +78,15 @@ pub async fn serve(
 fn carry_out(
     host: &PodHost,
     parent: &Arc<Parent>,
-    descriptors: &Arc<Descriptors>,
+    descriptors: &Receiver,
     number: u64,
     order: Order,
 ) {
-    let (host, parent, descriptors) = (host.clone(), Arc::clone(parent), Arc::clone(descriptors));
+    let (host, parent) = (host.clone(), Arc::clone(parent));
+    let brings = matches!(order, Order::Connect(..) | Order::Accept { .. });
+    let socket = brings.then(|| descriptors.take(number));
     let mut answer = Box::pin(async move {
-        let reply = answer(&host, &descriptors, number, order).await;
+        let reply = answer(&host, order, socket).await;
         parent.tell(FromChild::Answer(number, reply));
     });
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -99,14 +95,18 @@ fn carry_out(
     }
 }
 
+/// Carries an order out. `socket` is what came with it.
 async fn answer(
     host: &PodHost,
-    descriptors: &Descriptors,
-    number: u64,
     order: Order,
+    socket: Option<io::Result<OwnedFd>>,
 ) -> Result<Reply, RuntimeError> {
+    let socket = || {
+        let sent = socket.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
+        sent.map_err(|e| RuntimeError::Gone(format!("the descriptor did not come: {e}")))
+    };
     match order {
-        Order::CreatePod(pod) => host.create_pod(*pod).await.map(Reply::Created),
+        Order::CreatePod(pod, address) => done(host.create_pod_at(*pod, address)),
         Order::RemovePod(pod) => done(host.remove_pod(pod).await),
         Order::Create(spec) => done(host.create(*spec).await),
         Order::Start(instance) => done(host.start(instance).await),
@@ -120,11 +120,10 @@ async fn answer(
             host.read_file(pod, volume, at_most).await.map(Reply::File)
         }
         Order::Remove(instance) => done(host.remove(instance).await),
-        Order::Connect(pod, port, timeout) => {
-            let connection = host.connect(pod, port, timeout).await?;
-            let sent = descriptors.send(number, &connection.0).await;
-            sent.map(|()| Reply::Connected)
-                .map_err(|e| RuntimeError::Gone(e.to_string()))
+        Order::Connect(pod, port) => done(host.join(pod, port, socket()?)),
+        Order::Accept { from, to } => {
+            let accepted = host.switch().accept(socket()?, from, to);
+            done(accepted.map_err(|e| RuntimeError::Refused(e.to_string())))
         }
     }
 }
@@ -134,87 +133,11 @@ fn done(result: Result<(), RuntimeError>) -> Result<Reply, RuntimeError> {
 }
 
 async fn write_frames(mut frames: mpsc::UnboundedReceiver<FromChild>, mut to: OwnedWriteHalf) {
-    while let Some(frame) = frames.recv().await {
+    while let Some(mut frame) = frames.recv().await {
+        frame.cut();
         if let Err(error) = protocol::write(&mut to, &frame).await {
             tracing::warn!(%error, "the parent is gone");
             return;
         }
-    }
-}
-
-// === impl Parent ===
-
-impl Parent {
-    fn tell(&self, message: FromChild) {
-        // The writer is gone only when the parent is.
-        let _ = self.out.send(message);
-    }
-
-    fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn taken(&self, number: u64) {
-        if let Some(taken) = self
-            .untaken
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&number)
-        {
-            let _ = taken.send(());
-        }
-    }
-
-    fn compiled(&self, number: u64, result: Result<WasmImage, RuntimeError>) {
-        if let Some(waiting) = self
-            .compiling
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&number)
-        {
-            let _ = waiting.send(result);
-        }
-    }
-}
-
-impl EventSink for Parent {
-    fn event(&self, event: Event) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        let number = self.number();
-        let (taken, waiting) = oneshot::channel();
-        self.untaken
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(number, taken);
-        self.tell(FromChild::Output(number, event));
-        Box::pin(async move {
-            // An error means that the parent is gone, and nobody reads any more.
-            let _ = waiting.await;
-        })
-    }
-
-    fn event_now(&self, event: Event) {
-        self.tell(FromChild::Event(event));
-    }
-}
-
-impl Compiler for Parent {
-    fn compile(
-        &self,
-        wasm: Bytes,
-    ) -> Pin<Box<dyn Future<Output = Result<WasmImage, RuntimeError>> + Send + '_>> {
-        let number = self.number();
-        let (sender, waiting) = oneshot::channel();
-        self.compiling
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(number, sender);
-        self.tell(FromChild::Compile(number, wasm));
-        Box::pin(async move {
-            waiting.await.unwrap_or_else(|_| {
-                Err(RuntimeError::Gone(
-                    "the parent of the pod host is gone".to_owned(),
-                ))
-            })
-        })
     }
 }

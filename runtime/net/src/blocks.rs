@@ -18,7 +18,7 @@ use crate::range::{Block, PodRange};
 
 /// The blocks of this process and the addresses in them.
 #[derive(Debug)]
-pub(crate) struct Blocks {
+pub struct Blocks {
     range: PodRange,
     /// One guard per claimed block; a descriptor each.
     guards: Vec<UnixDatagram>,
@@ -36,7 +36,10 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     /// Claims the first block that nobody has.
-    pub(crate) fn claim(range: PodRange) -> Result<Self, SwitchError> {
+    ///
+    /// # Errors
+    /// [`SwitchError::BadRange`], [`SwitchError::NoAddressLeft`], [`SwitchError::Guard`].
+    pub fn claim(range: PodRange) -> Result<Self, SwitchError> {
         range.check()?;
         let (guards, freed) = (Vec::new(), VecDeque::new());
         let mut blocks = Self {
@@ -52,7 +55,10 @@ impl Blocks {
     }
 
     /// Gives an address out.
-    pub(crate) fn take(&mut self) -> Result<Ipv4Addr, SwitchError> {
+    ///
+    /// # Errors
+    /// [`SwitchError::NoAddressLeft`], [`SwitchError::Guard`].
+    pub fn take(&mut self) -> Result<Ipv4Addr, SwitchError> {
         if let Some(address) = self.take_fresh() {
             return Ok(address);
         }
@@ -69,7 +75,7 @@ impl Blocks {
     }
 
     /// Takes an address back.
-    pub(crate) fn give(&mut self, address: Ipv4Addr) {
+    pub fn give(&mut self, address: Ipv4Addr) {
         self.freed.push_back(address);
     }
 

@@ -5,6 +5,7 @@
 //! 0.0.0.0, ::                      own localhost
 //! own address                      the pod itself
 //! pod range: a pod of this switch  that pod
+//!            with peers            whoever knows the pods of other switches is asked
 //!            anything else         nobody: never the kernel, where a wildcard listener would answer
 //! 127.0.0.0/8, ::1                 own localhost
 //! multicast, broadcast, link-local (metadata), reserved   denied
@@ -13,7 +14,7 @@
 //! ```
 //!
 //! The pod range comes before localhost because without root it lies in 127.0.0.0/8. Pods of
-//! other processes are nobody: an address of theirs that they do not listen on would lead to
+//! other runs are nobody: an address of theirs that they do not listen on would lead to
 //! whoever listens on the node's wildcard address at that port, and no look-up before the connect
 //! can exclude that. Names, ports and policy play no part here.
 
@@ -28,6 +29,8 @@ pub enum Verdict {
     Own(IpAddr),
     /// To the pod of this switch that has this address.
     Pod(IpAddr),
+    /// To a pod that another switch of the same run may have.
+    Peer(IpAddr),
     /// Nobody has this address: refused.
     Nobody,
     /// The pod may not go there.
@@ -61,6 +64,8 @@ pub trait World {
     fn in_pod_range(&self, address: IpAddr) -> bool;
     /// Whether a pod of this switch has it.
     fn has_pod(&self, address: IpAddr) -> bool;
+    /// Whether other switches have pods of the same run.
+    fn has_peers(&self) -> bool;
     /// What the kernel says about it; asked only for addresses that nothing else decides.
     fn route(&self, address: IpAddr) -> Route;
 }
@@ -88,10 +93,10 @@ pub fn decide(destination: IpAddr, world: &impl World) -> Verdict {
         return Verdict::Own(address);
     }
     if world.in_pod_range(address) {
-        return if world.has_pod(address) {
-            Verdict::Pod(address)
-        } else {
-            Verdict::Nobody
+        return match (world.has_pod(address), world.has_peers()) {
+            (true, _) => Verdict::Pod(address),
+            (false, true) => Verdict::Peer(address),
+            (false, false) => Verdict::Nobody,
         };
     }
     if address.is_loopback() {
@@ -160,8 +165,9 @@ mod tests {
     use super::*;
     use crate::range::PodRange;
 
-    /// A pod at 127.64.0.2 beside one at 127.64.0.3, on a node that has 192.0.2.2.
-    struct Example;
+    /// A pod at 127.64.0.2 beside one at 127.64.0.3, on a node that has 192.0.2.2; whether there
+    /// are other switches.
+    struct Example(bool);
 
     impl World for Example {
         fn is_own(&self, address: IpAddr) -> bool {
@@ -176,6 +182,9 @@ mod tests {
             ["127.64.0.3", "fd9d:7761:736d:706f::7f40:3"]
                 .map(parse)
                 .contains(&address)
+        }
+        fn has_peers(&self) -> bool {
+            self.0
         }
         fn route(&self, address: IpAddr) -> Route {
             match address.to_string().as_str() {
@@ -247,6 +256,7 @@ mod tests {
         match verdict {
             Verdict::Own(address) => format!("own {address}"),
             Verdict::Pod(address) => format!("pod {address}"),
+            Verdict::Peer(address) => format!("peer {address}"),
             Verdict::Nobody => "nobody".to_owned(),
             Verdict::Denied(denial) => format!("denied {denial:?}"),
             Verdict::Unreachable => "unreachable".to_owned(),
@@ -260,8 +270,16 @@ mod tests {
         let rows: Vec<_> = rows.collect();
         assert_eq!(rows.len(), 43);
         for (destination, expected) in rows {
-            let verdict = word(decide(parse(destination), &Example));
+            let verdict = word(decide(parse(destination), &Example(false)));
             assert_eq!(verdict, expected.trim(), "{destination}");
+            // Other switches are asked for what this one does not have, and for nothing else.
+            let peer = parse(destination).to_canonical();
+            let expected = match expected.trim() {
+                "nobody" => format!("peer {peer}"),
+                other => other.to_owned(),
+            };
+            let verdict = word(decide(parse(destination), &Example(true)));
+            assert_eq!(verdict, expected, "{destination}, with peers");
         }
     }
 }

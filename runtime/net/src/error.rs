@@ -102,6 +102,12 @@ pub enum SwitchError {
         /// How many blocks it has.
         blocks: u32,
     },
+    /// A switch whose addresses are given was asked to choose one.
+    #[error("the pod was given no address, and this switch has none of its own to give")]
+    NoAddressGiven,
+    /// An address outside the range, or of another pod of the switch.
+    #[error("address {0} is not free for a pod of this switch")]
+    BadAddress(std::net::Ipv4Addr),
     /// A guard socket cannot be made at all.
     #[error("cannot claim pod addresses with the guard socket @{name}: {source}")]
     Guard {

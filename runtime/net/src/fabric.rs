@@ -14,6 +14,7 @@ use crate::blocks::Blocks;
 use crate::error::SwitchError;
 use crate::limits::EPHEMERAL_PORTS;
 use crate::lock::Lock;
+use crate::peers::Peers;
 use crate::pod::Pod;
 use crate::range::PodRange;
 use crate::routes::Routes;
@@ -29,7 +30,10 @@ pub(crate) struct Fabric {
     pub(crate) pool: Arc<Pool>,
     /// Cleared at the first sign that pods' IPv6 addresses cannot be bound on this node.
     pub(crate) doors_v6: AtomicBool,
-    blocks: Lock<Blocks>,
+    /// Who knows the pods of other switches.
+    pub(crate) peers: Option<Arc<dyn Peers>>,
+    /// None where addresses are given.
+    blocks: Option<Lock<Blocks>>,
     directory: RwLock<Directory>,
     host_ports: AtomicU16,
 }
@@ -44,6 +48,11 @@ struct Directory {
 
 impl Fabric {
     pub(crate) fn new(config: SwitchConfig) -> Result<Self, SwitchError> {
+        config.range.check()?;
+        let blocks = match &config.peers {
+            Some(_) => None,
+            None => Some(Lock::new(Blocks::claim(config.range)?)),
+        };
         Ok(Self {
             range: config.range,
             kernel: config.kernel,
@@ -51,18 +60,22 @@ impl Fabric {
             routes: Routes::open(),
             pool: Arc::default(),
             doors_v6: AtomicBool::new(true),
-            blocks: Lock::new(Blocks::claim(config.range)?),
+            peers: config.peers,
+            blocks,
             directory: RwLock::default(),
             host_ports: AtomicU16::new(0),
         })
     }
 
     pub(crate) fn take_address(&self) -> Result<Ipv4Addr, SwitchError> {
-        self.blocks.lock().take()
+        let blocks = self.blocks.as_ref().ok_or(SwitchError::NoAddressGiven)?;
+        blocks.lock().take()
     }
 
     pub(crate) fn give_address(&self, address: Ipv4Addr) {
-        self.blocks.lock().give(address);
+        if let Some(blocks) = &self.blocks {
+            blocks.lock().give(address);
+        }
     }
 
     /// Lets others find a pod.

@@ -3,7 +3,8 @@
 //! ```text
 //!   guest ── TcpSocket, UdpSocket ── PodNet ── Switch ──┬── the pod itself     (memory)
 //!                                                │      ├── another pod        (memory)
-//!                                             decide    └── everything else    (kernel socket)
+//!                                             decide    ├── another switch     (Peers)
+//!                                                       └── everything else    (kernel socket)
 //!   outside ── kernel socket on the pod's IP ── door ── the pod's listener
 //! ```
 //!
@@ -27,6 +28,7 @@ mod lock;
 pub mod meter;
 pub mod name;
 pub mod options;
+mod peers;
 pub mod pod;
 mod ports;
 pub mod range;
@@ -39,12 +41,14 @@ mod testing;
 pub mod udp;
 mod waiters;
 
+pub use blocks::Blocks;
 pub use decide::{Denial, Verdict, decide};
 pub use error::{NetError, SwitchError};
 pub use meter::Counters;
 pub use name::Lookup;
 pub use options::{Options, SetOption};
-pub use pod::{HostTarget, OpenDoor, PodNet};
+pub use peers::{Asked, Peers};
+pub use pod::{HostTarget, OpenDoor, PodNet, node_addresses};
 pub use range::PodRange;
 pub use stream::TcpStream;
 pub use switch::{Listening, Notice, Observer, Switch, SwitchConfig};

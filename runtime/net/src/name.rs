@@ -1,7 +1,7 @@
 //! Names to addresses.
 //!
 //! ```text
-//! literal ─> localhost ─> own name, /etc/hosts ─> pods of the switch ─> DNS
+//! literal ─> localhost ─> own name, /etc/hosts ─> pods of the switch, or of all ─> DNS
 //! ```
 //!
 //! A name gains a guest nothing: whatever it resolves to, the connect decides.
@@ -45,24 +45,37 @@ pub(crate) fn resolve(
     let known = known(&pod, name, lookup);
     let name = name.to_owned();
     async move {
-        match known? {
-            Some(addresses) => finish(addresses, lookup),
-            None => finish(ask(pod, name, lookup).await?, lookup),
+        let Known { mut found, open } = known?;
+        if let Some(plain) = open {
+            if let Some(peers) = &pod.fabric.peers {
+                add_pods(&pod, &peers.named(&plain).await, &mut found);
+            }
+            if found.is_empty() {
+                found = ask(pod, name, lookup).await?;
+            }
         }
+        finish(found, lookup)
     }
 }
 
 /// What is known without asking anybody.
-fn known(pod: &Pod, name: &str, lookup: Lookup) -> Result<Option<Vec<IpAddr>>, NetError> {
+struct Known {
+    found: Vec<IpAddr>,
+    /// The name in its plain form, where others may know more.
+    open: Option<String>,
+}
+
+fn known(pod: &Pod, name: &str, lookup: Lookup) -> Result<Known, NetError> {
+    let all = |found| Known { found, open: None };
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(NetError::InvalidArgument);
     }
     if let Ok(address) = name.parse::<IpAddr>() {
-        return Ok(Some(vec![address.to_canonical()]));
+        return Ok(all(vec![address.to_canonical()]));
     }
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     if name == "localhost" || name.ends_with(".localhost") {
-        return Ok(Some(vec![
+        return Ok(all(vec![
             Ipv4Addr::LOCALHOST.into(),
             Ipv6Addr::LOCALHOST.into(),
         ]));
@@ -79,15 +92,20 @@ fn known(pod: &Pod, name: &str, lookup: Lookup) -> Result<Option<Vec<IpAddr>>, N
         .filter(|(_, names)| names.iter().any(is_name));
     found.extend(hosts.map(|(address, _)| address.to_canonical()));
     if found.iter().any(|address| lookup.wants(*address)) {
-        return Ok(Some(found));
+        return Ok(all(found));
     }
-    let pods = pod.fabric.named(&name);
+    if pod.fabric.peers.is_none() {
+        add_pods(pod, &pod.fabric.named(&name), &mut found);
+    }
+    let open = Some(name);
+    Ok(Known { found, open })
+}
+
+/// Adds the addresses of pods, IPv4 first.
+fn add_pods(pod: &Pod, pods: &[Ipv4Addr], found: &mut Vec<IpAddr>) {
     found.extend(pods.iter().copied().map(IpAddr::from));
-    found.extend(
-        pods.iter()
-            .map(|address| IpAddr::from(pod.fabric.range.twin(*address))),
-    );
-    Ok(Some(found).filter(|found| !found.is_empty()))
+    let twins = pods.iter().map(|address| pod.fabric.range.twin(*address));
+    found.extend(twins.map(IpAddr::from));
 }
 
 /// Asks the pod's name servers, in a task of the reactor's runtime: the caller's thread may be in

@@ -89,6 +89,35 @@ pub(crate) struct Pod {
     removed: AtomicBool,
 }
 
+/// The names by which a pod is found, each once, in lower case: its host name and further ones.
+pub fn names(network: &PodNetwork) -> Vec<String> {
+    let names = std::iter::once(&network.hostname).chain(&network.names);
+    let mut names: Vec<String> = names
+        .map(|name| name.trim_end_matches('.').to_ascii_lowercase())
+        .filter(|name| !name.is_empty())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The node's addresses, which a pod on the host's network has: where packets to the world would
+/// come from.
+pub fn node_addresses() -> Vec<IpAddr> {
+    // The destinations are documentation's.
+    let outside = [
+        IpAddr::from([192, 0, 2, 1]),
+        IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+    ];
+    let own = outside.into_iter().filter_map(kernel::source_toward);
+    let own: Vec<IpAddr> = own.filter(|address| !address.is_loopback()).collect();
+    if own.is_empty() {
+        vec![Ipv4Addr::LOCALHOST.into()]
+    } else {
+        own
+    }
+}
+
 // === impl PodNet ===
 
 impl PodNet {
@@ -150,7 +179,7 @@ impl PodNet {
     }
 
     /// Looks a name up: literals, localhost, the pod's own name and hosts entries, pods of this
-    /// switch, then DNS. At least one address where it succeeds; never mapped ones. May be polled
+    /// switch and of the run's others, then DNS. At least one address where it succeeds; never mapped ones. May be polled
     /// on any thread, inside an async runtime or not; dropping it gives the look-up up.
     ///
     /// # Errors
@@ -200,19 +229,12 @@ impl Pod {
         address: Option<Ipv4Addr>,
         fabric: Arc<Fabric>,
     ) -> Self {
-        let names = std::iter::once(&network.hostname).chain(&network.names);
-        let mut names: Vec<String> = names
-            .map(|name| name.trim_end_matches('.').to_ascii_lowercase())
-            .filter(|name| !name.is_empty())
-            .collect();
-        names.sort_unstable();
-        names.dedup();
         Self {
             id,
             fabric,
             address,
             hostname: network.hostname.clone(),
-            names,
+            names: names(network),
             hosts: network.hosts.clone(),
             resolver: network.dns.clone(),
             doors: network
@@ -268,18 +290,7 @@ impl Pod {
 
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         if self.is_host() {
-            // Where packets to the world would come from; the destinations are documentation's.
-            let outside = [
-                IpAddr::from([192, 0, 2, 1]),
-                IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
-            ];
-            let own = outside.into_iter().filter_map(kernel::source_toward);
-            let own: Vec<IpAddr> = own.filter(|address| !address.is_loopback()).collect();
-            return if own.is_empty() {
-                vec![Ipv4Addr::LOCALHOST.into()]
-            } else {
-                own
-            };
+            return node_addresses();
         }
         [Family::V4, Family::V6]
             .into_iter()
@@ -354,6 +365,10 @@ impl World for Pod {
 
     fn has_pod(&self, address: IpAddr) -> bool {
         self.fabric.pod_at(address).is_some()
+    }
+
+    fn has_peers(&self) -> bool {
+        self.fabric.peers.is_some()
     }
 
     fn route(&self, address: IpAddr) -> Route {

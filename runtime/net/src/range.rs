@@ -59,7 +59,7 @@ impl PodRange {
     }
 
     /// The IPv4 address of the pod that could have this address of either family.
-    pub(crate) fn untwin(&self, address: IpAddr) -> Option<Ipv4Addr> {
+    pub fn untwin(&self, address: IpAddr) -> Option<Ipv4Addr> {
         let v4 = match address {
             IpAddr::V4(v4) => v4,
             IpAddr::V6(v6) if self.contains(address) => {

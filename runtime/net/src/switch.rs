@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use model::container::Protocol;
@@ -16,13 +16,14 @@ use tokio::runtime::Handle;
 use crate::error::SwitchError;
 use crate::fabric::Fabric;
 use crate::lock::Lock;
+use crate::peers::Peers;
 use crate::pod::{OpenDoor, Pod, PodNet};
 use crate::range::PodRange;
 
 /// The switch of one pod host. Clones are the same switch.
 #[derive(Clone)]
 pub struct Switch {
-    fabric: Arc<Fabric>,
+    pub(crate) fabric: Arc<Fabric>,
     pods: Arc<Lock<HashMap<PodId, Arc<Pod>>>>,
 }
 
@@ -34,6 +35,9 @@ pub struct SwitchConfig {
     pub kernel: Handle,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
+    /// Who knows the pods of the run's other switches. With it the switch claims no addresses:
+    /// each pod is given its own ([`Switch::add_pod_at`]).
+    pub peers: Option<Arc<dyn Peers>>,
 }
 
 /// Told what happens on the switch. Called on the thread that caused it, with no lock of the
@@ -74,7 +78,7 @@ pub struct Listening {
 // === impl Switch ===
 
 impl Switch {
-    /// A switch without pods; claims its first block of addresses.
+    /// A switch without pods; claims its first block of addresses, unless they are given.
     ///
     /// # Errors
     /// [`SwitchError::BadRange`]; [`SwitchError::NoAddressLeft`] and [`SwitchError::Guard`] from
@@ -90,8 +94,38 @@ impl Switch {
     /// Puts a pod on the switch: gives it addresses and names. Opens nothing.
     ///
     /// # Errors
-    /// [`SwitchError::PodExists`], [`SwitchError::NoAddressLeft`], [`SwitchError::Guard`].
+    /// [`SwitchError::PodExists`], [`SwitchError::NoAddressLeft`], [`SwitchError::Guard`];
+    /// [`SwitchError::NoAddressGiven`] where addresses are given.
     pub fn add_pod(&self, id: PodId, network: &PodNetwork) -> Result<PodNet, SwitchError> {
+        self.add(id, network, |fabric| fabric.take_address())
+    }
+
+    /// The same with an address that somebody else has chosen.
+    ///
+    /// # Errors
+    /// [`SwitchError::PodExists`]; [`SwitchError::BadAddress`].
+    pub fn add_pod_at(
+        &self,
+        id: PodId,
+        network: &PodNetwork,
+        address: Ipv4Addr,
+    ) -> Result<PodNet, SwitchError> {
+        self.add(id, network, |fabric| {
+            let is_free = fabric.pod_at(address.into()).is_none();
+            if is_free && fabric.range.contains(address.into()) {
+                Ok(address)
+            } else {
+                Err(SwitchError::BadAddress(address))
+            }
+        })
+    }
+
+    fn add(
+        &self,
+        id: PodId,
+        network: &PodNetwork,
+        address: impl FnOnce(&Fabric) -> Result<Ipv4Addr, SwitchError>,
+    ) -> Result<PodNet, SwitchError> {
         let mut pods = self.pods.lock();
         let Entry::Vacant(place) = pods.entry(id) else {
             return Err(SwitchError::PodExists(id));
@@ -99,7 +133,7 @@ impl Switch {
         let address = if network.host {
             None
         } else {
-            Some(self.fabric.take_address()?)
+            Some(address(&self.fabric)?)
         };
         let pod = Arc::new(Pod::new(id, network, address, Arc::clone(&self.fabric)));
         self.fabric.enter(&pod);

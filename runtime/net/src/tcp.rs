@@ -10,6 +10,7 @@
 //! Linux, or refuses, is the business of the WASI interfaces.
 
 pub(crate) mod connect;
+pub(crate) mod dial;
 pub(crate) mod listener;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
@@ -19,6 +20,7 @@ use std::task::{Context, Poll};
 use model::container::Protocol;
 use rustix::net::SocketType;
 
+use self::dial::Attempt;
 use self::listener::ListenGuard;
 pub use self::listener::TcpListener;
 use crate::budget::Share;
@@ -57,7 +59,7 @@ enum State {
     Unbound(Share),
     Bound(Share, Bound),
     Listening(ListenGuard),
-    Connecting(Result<TcpStream, NetError>),
+    Connecting(Result<Attempt, NetError>),
     Connected(TcpStream),
     Closed,
 }
@@ -281,7 +283,10 @@ impl TcpSocket {
     /// called or has been finished, else why it failed; the socket is then closed.
     pub fn try_finish_connect(&mut self) -> Result<TcpStream, NetError> {
         let result = match &self.state {
-            State::Connecting(Ok(stream)) => match stream.link() {
+            State::Connecting(Ok(Attempt::Peer(dial))) => {
+                dial.outcome().ok_or(NetError::WouldBlock)?
+            }
+            State::Connecting(Ok(Attempt::Stream(stream))) => match stream.link() {
                 Link::Memory(_) => Ok(stream.clone()),
                 Link::Kernel(end) => match end.socket().connected() {
                     None => return Err(NetError::WouldBlock),
@@ -311,7 +316,8 @@ impl TcpSocket {
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.state {
             State::Listening(guard) => guard.listener().poll_acceptable(cx),
-            State::Connecting(Ok(stream)) => match stream.link() {
+            State::Connecting(Ok(Attempt::Peer(dial))) => dial.poll(cx),
+            State::Connecting(Ok(Attempt::Stream(stream))) => match stream.link() {
                 Link::Memory(_) => Poll::Ready(()),
                 Link::Kernel(end) => end.socket().poll_writable(cx),
             },
@@ -366,7 +372,7 @@ impl TcpSocket {
         self.options.set(option)?;
         match &self.state {
             State::Listening(guard) => guard.listener().set_options(self.options),
-            State::Connecting(Ok(stream)) | State::Connected(stream) => {
+            State::Connecting(Ok(Attempt::Stream(stream))) | State::Connected(stream) => {
                 if let Link::Kernel(end) = stream.link() {
                     let family = Family::of(stream.remote_address().ip().to_canonical());
                     kernel::apply(&before, &self.options, family, end.socket().as_fd());

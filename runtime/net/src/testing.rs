@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::error::NetError;
 use crate::stream::TcpStream;
 use crate::{
-    Family, Listening, Notice, Observer, PodNet, PodRange, Switch, SwitchConfig, TcpSocket,
+    Family, Listening, Notice, Observer, Peers, PodNet, PodRange, Switch, SwitchConfig, TcpSocket,
     UdpSocket,
 };
 
@@ -48,6 +48,11 @@ const HANG: Duration = Duration::from_secs(20);
 
 impl Bench {
     pub(crate) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// A switch beside others.
+    pub(crate) fn with(peers: Option<Arc<dyn Peers>>) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let (send_notices, notices) = mpsc::unbounded_channel();
@@ -60,6 +65,7 @@ impl Bench {
             range: RANGE,
             kernel: runtime.handle().clone(),
             observer,
+            peers,
         };
         Self {
             switch: Switch::new(config).unwrap(),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   sender ── decide ──┬── another socket's queue             (memory)
+//!                      ├── another switch                     (Peers)
 //!                      ├── door ── kernel socket              (answers to who came through it)
 //!                      └── outside ── one kernel socket       (answers from whom it sent to)
 //! ```
@@ -171,7 +172,7 @@ impl UdpSocket {
                 Verdict::Denied(_) => return Err(NetError::AccessDenied),
                 Verdict::Unreachable => return Err(NetError::RemoteUnreachable),
                 Verdict::Kernel(_) => self.0.connect_outside(&mut state, peer)?,
-                Verdict::Own(_) | Verdict::Pod(_) | Verdict::Nobody => {}
+                Verdict::Own(_) | Verdict::Pod(_) | Verdict::Peer(_) | Verdict::Nobody => {}
             }
         }
         state.peer = Some(peer);
@@ -211,6 +212,7 @@ impl UdpSocket {
             Way::Sent => {}
             // The lock is free again: the receiver may be this very socket.
             Way::Memory(receiver, from) => receiver.deliver(datagram, from),
+            Way::Peer(peers, from) => peers.send(datagram, from, to),
             Way::Nobody if connected => self.0.refuse(),
             Way::Nobody => {}
         }
@@ -321,7 +323,7 @@ impl UdpSocket {
 
 impl Inner {
     /// Takes a datagram from another socket of the switch; loses it where Linux would.
-    fn deliver(&self, datagram: &[u8], from: SocketAddr) {
+    pub(crate) fn deliver(&self, datagram: &[u8], from: SocketAddr) {
         let mut state = self.state.lock();
         if self.is_closed() || state.peer.is_some_and(|peer| peer != from) {
             return;
@@ -330,6 +332,14 @@ impl Inner {
             let waiters = state.waiters.take();
             drop(state);
             waiters.wake();
+        }
+    }
+
+    /// Nobody took what was sent to `peer`, at another switch.
+    pub(crate) fn refused_by(&self, peer: SocketAddr) {
+        let connected = self.state.lock().peer;
+        if connected == Some(peer) {
+            self.refuse();
         }
     }
 

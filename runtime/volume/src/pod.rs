@@ -176,13 +176,18 @@ impl PodVolumes {
         }
     }
 
+    /// Lets nothing open any more. What was made stays, for whoever deletes it.
+    pub fn close(&self) {
+        self.0.volumes.values().for_each(|volume| volume.close());
+    }
+
     /// Deletes everything that was made for the pod, also by an earlier process. Nothing opens
     /// afterwards. Never follows a link, and never touches what a hostPath names.
     ///
     /// # Errors
     /// What could not be deleted; it may be tried again.
     pub fn remove(&self) -> Result<(), VolumeError> {
-        self.0.volumes.values().for_each(|volume| volume.close());
+        self.close();
         Self::remove_directory(&self.0.directory)?;
         if self
             .0

@@ -1,6 +1,7 @@
 //! The same stories in every placement of the pod host: as a task, as one child process, as one
 //! child process per pod; and what is left when a child is killed.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
@@ -244,6 +245,197 @@ fn nothing_is_left_when_the_program_itself_is_killed() -> anyhow::Result<()> {
             crate::harness::is_refused(address)?,
             "{placement}: {address} is still served"
         );
+    }
+    Ok(())
+}
+
+/// A pod that serves its name once at TCP port 7000 and UDP port 5300, neither declared, and asks
+/// another pod of this kind for both.
+fn companion(name: &str, other: &str) -> Pod {
+    let (page, datagrams) = (format!("{other}:7000"), format!("{other}:5300"));
+    Pod::new(name)
+        .container(
+            "page",
+            "net",
+            &["page", "0.0.0.0:7000", name, "1"],
+            Value::Null,
+        )
+        .container("get", "net", &["get", &page], Value::Null)
+        .container(
+            "echo",
+            "net",
+            &["udp-echo", "0.0.0.0:5300", "1"],
+            Value::Null,
+        )
+        .container("ask", "net", &["udp-ask", &datagrams, name], Value::Null)
+}
+
+#[test]
+fn pods_reach_each_other_in_every_placement_and_see_who_comes() -> anyhow::Result<()> {
+    let shared = tempfile::tempdir()?;
+    let host_path = json!({"volumes": [{"name": "h", "hostPath": {"path": shared.path()}}]});
+    let plain = [companion("one", "two"), companion("two", "one")];
+    // The pod with the host path has a child of its own.
+    let apart = [
+        companion("one", "two"),
+        companion("two", "one").spec(host_path),
+    ];
+    let cases = [
+        ("task", &plain),
+        ("child", &plain),
+        ("child", &apart),
+        ("child-per-pod", &plain),
+    ];
+    for (placement, both) in cases {
+        let ended = run_in(placement, pods(both))?.finish()?;
+        let transcript = ended.said.transcript();
+        assert_eq!(ended.code, Some(0), "{placement}: {transcript}");
+        let address = |pod: &str| ended.said.status(pod)["podIP"].as_str().map(str::to_owned);
+        for (pod, other) in [("one", "two"), ("two", "one")] {
+            let own = address(pod).context("an address")?;
+            let others = address(other).context("an address")?;
+            assert_ne!(own, others, "{placement}");
+            let page = ended.said.logs(pod, "get").join("\n");
+            assert!(
+                page.contains(&format!("\n{other}\n")),
+                "{placement}: {page}"
+            );
+            assert!(
+                page.contains(&format!("peer {own}:")),
+                "{placement}: {page}"
+            );
+            assert!(
+                page.contains(&format!("local {others}:7000")),
+                "{placement}: {page}"
+            );
+            let answer = format!("answer {pod} from {others}:5300");
+            assert_eq!(ended.said.logs(pod, "ask"), [answer], "{placement}");
+            let heard = ended.said.logs(other, "echo").join("\n");
+            assert!(
+                heard.contains(&format!("from {own}:")),
+                "{placement}: {heard}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_connection_between_children_carries_much_ends_and_is_refused_as_in_memory()
+-> anyhow::Result<()> {
+    let server = Pod::new("server")
+        .container("sink", "net", &["sink", "0.0.0.0:7000"], Value::Null)
+        .container("half", "net", &["half-serve", "0.0.0.0:7001"], Value::Null)
+        .container(
+            "many",
+            "net",
+            &["many-serve", "0.0.0.0:7002", "100"],
+            Value::Null,
+        );
+    let client = Pod::new("client")
+        .container(
+            "source",
+            "net",
+            &["source", "server:7000", "32"],
+            Value::Null,
+        )
+        .container(
+            "half",
+            "net",
+            &["half", "server:7001", "100000"],
+            Value::Null,
+        )
+        .container("many", "net", &["many", "server:7002", "100"], Value::Null)
+        .init(
+            "refused",
+            "net",
+            &["connect", "127.64.0.1:7003", "127.127.255.254:7003"],
+            Value::Null,
+        );
+    for placement in PLACEMENTS {
+        let ended = run_in(placement, pods([&server, &client]))?.finish()?;
+        let transcript = ended.said.transcript();
+        assert_eq!(ended.code, Some(0), "{placement}: {transcript}");
+        let has = |pod, container, line: &str| {
+            let logs = ended.said.logs(pod, container).join("\n");
+            assert!(logs.contains(line), "{placement}, {container}: {logs}");
+        };
+        has("server", "sink", "received_bytes 33554432");
+        has("client", "half", "write after shutdown BrokenPipe");
+        has("client", "half", "answer received 100000");
+        has("client", "many", "connections 100");
+        has(
+            "client",
+            "refused",
+            "connect 127.64.0.1:7003 ConnectionRefused",
+        );
+        has(
+            "client",
+            "refused",
+            "connect 127.127.255.254:7003 ConnectionRefused",
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_pods_of_a_killed_child_are_refused_and_the_others_live_on() -> anyhow::Result<()> {
+    let friend = |name: &str, other: &str| {
+        let url = format!("http://{other}:8080/");
+        let probe = json!({"exec": {"command": ["wget", "-O", "-", url]}, "periodSeconds": 1});
+        let fields = json!({"ports": [{"containerPort": 8080}], "readinessProbe": probe});
+        Pod::new(name).container("c", "net", &["page", "0.0.0.0:8080", name], fields)
+    };
+    let manifest = pods([&friend("one", "two"), &friend("two", "one")]);
+    let mut running = run_in("child-per-pod", manifest)?.start()?;
+    // Each is ready once it has fetched the other's page.
+    wait_served(&mut running, "one")?;
+    wait_served(&mut running, "two")?;
+    kill_process(descendants(running.process())?[0], Signal::KILL)?;
+    let killed = running.wait_for("a pod whose container has ended", |line| {
+        ["one", "two"].into_iter().find(|pod| {
+            let state = line
+                .status(pod)
+                .map(|status| &status["containerStatuses"][0]["state"]);
+            state.is_some_and(|state| state["terminated"]["exitCode"] == 137)
+        })
+    })?;
+    let other = if killed == "one" { "two" } else { "one" };
+    let was_ready = Cell::new(false);
+    running.wait_for("its friend to miss it", |line| {
+        let container = &line.status(other)?["containerStatuses"][0];
+        let is_ready = container["ready"] == true;
+        let lives = container["state"]["running"].is_object();
+        (was_ready.replace(was_ready.get() || is_ready) && lives && !is_ready).then_some(())
+    })?;
+    let address = running.said.status(other)["podIP"].as_str();
+    let address: IpAddr = address.context("a pod without an address")?.parse()?;
+    assert!(fetch((address, 8080).into(), "/")?.starts_with(other));
+    Ok(())
+}
+
+#[test]
+fn compiled_code_that_was_cut_is_compiled_again() -> anyhow::Result<()> {
+    let data = tempfile::tempdir()?;
+    let pod = Pod::one("host", &["exit", "0"], Value::Null);
+    for placement in ["task", "child"] {
+        for cut in [0, 1, 1000] {
+            let ended = run_in(placement, &pod)?.data(data.path()).finish()?;
+            let transcript = ended.said.transcript();
+            assert_eq!(ended.code, Some(0), "{placement}, {cut}: {transcript}");
+            let mut codes = 0;
+            for entry in fs::read_dir(data.path().join("code"))? {
+                let path = entry?.path();
+                let extension = path.extension().unwrap_or_default();
+                assert!(extension != "tmp", "{} is left", path.display());
+                if extension == "cwasm" {
+                    let code = fs::File::options().write(true).open(&path)?;
+                    code.set_len(code.metadata()?.len() - cut)?;
+                    codes += 1;
+                }
+            }
+            assert_eq!(codes, 1, "{placement}, {cut}");
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use anyhow::{Context as _, bail};
 use api::downward::Allocatable;
 use bytes::Bytes;
+use host::shelf::Shelf;
 use host::{Children, ChildrenConfig, Compiler, Confinement, PodHost, PodHostConfig, Toolbox};
 use model::runtime::{Resolver, RuntimeError, WasmImage};
 use model::security::User;
@@ -67,14 +68,17 @@ pub(crate) fn start(
     let compiler: Arc<dyn Compiler> = Arc::new(FromBytes {
         files,
         content: data.content(),
+        shelf: Shelf::new(data.content(), "wasm", CONTENT),
     });
     let one_per_pod = match placement {
         Placement::Task => {
             return Ok(Arc::new(PodHost::start(PodHostConfig {
                 range: net::PodRange::LOOPBACK,
+                peers: None,
                 runtime: tokio::runtime::Handle::current(),
                 sink: router,
                 compiler,
+                keeps_files: false,
                 memory_dir: None,
                 toolbox: toolbox(),
             })?));
@@ -91,6 +95,7 @@ pub(crate) fn start(
             write: vec![data.pods()],
             memory: memory.path.clone(),
         },
+        range: net::PodRange::LOOPBACK,
         one_per_pod,
         sink: router,
         compiler,
@@ -245,10 +250,14 @@ fn resolver() -> Resolver {
 /// Tells apart what several tasks of this process write at once.
 static STAGED: AtomicU64 = AtomicU64::new(0);
 
+/// The most bytes of wasm that stay in `content/`: what exec has found in mounts, and the toolbox.
+const CONTENT: u64 = 1 << 30;
+
 /// Compiles wasm that lies in no file yet.
 struct FromBytes {
     files: Arc<Files>,
     content: PathBuf,
+    shelf: Shelf,
 }
 
 impl Compiler for FromBytes {
@@ -261,6 +270,15 @@ impl Compiler for FromBytes {
                 .content
                 .join(format!("{}.wasm", engine::cache::digest(&wasm)));
             let cannot = |e: &dyn std::fmt::Display| RuntimeError::CannotRun(e.to_string());
+            let shelf = self.shelf.clone();
+            let hold = tokio::task::spawn_blocking(move || {
+                // What is too much goes before more comes.
+                shelf.collect().and_then(|_| shelf.hold())
+            });
+            let hold = hold.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+            let _hold = hold.map_err(|e| {
+                RuntimeError::Exhausted(format!("cannot lock {}: {e}", self.content.display()))
+            })?;
             if !path.exists() {
                 let staged = path.with_extension(format!(
                     "{}-{}.tmp",

@@ -8,6 +8,7 @@ use model::container::Protocol;
 use rustix::io::Errno;
 use rustix::net::{SocketType, sockopt};
 
+use super::dial::{Attempt, Dial};
 use super::{Bound, Family};
 use crate::budget::Share;
 use crate::decide::{Verdict, decide, localhost};
@@ -33,12 +34,12 @@ pub(crate) struct Call<'a> {
 
 impl Call<'_> {
     /// Connects. A stream through the kernel may still be under way.
-    pub(crate) fn connect(self, to: SocketAddr) -> Result<TcpStream, NetError> {
+    pub(crate) fn connect(self, to: SocketAddr) -> Result<Attempt, NetError> {
         if self.net.is_host_network() {
-            return self.by_kernel(to);
+            return self.by_kernel(to).map(Attempt::Stream);
         }
         let pod = &self.net.pod;
-        match decide(to.ip(), &**pod) {
+        let stream = match decide(to.ip(), &**pod) {
             Verdict::Own(address) => {
                 let pod = Arc::clone(pod);
                 self.in_memory(&pod, (address, to.port()).into(), to)
@@ -50,11 +51,13 @@ impl Call<'_> {
                     .ok_or(NetError::ConnectionRefused)?;
                 self.in_memory(&target, (address, to.port()).into(), to)
             }
+            Verdict::Peer(address) => return self.across((address, to.port()).into(), to),
             Verdict::Kernel(address) => self.outside((address, to.port()).into(), to),
             Verdict::Nobody => Err(NetError::ConnectionRefused),
             Verdict::Denied(_) => Err(NetError::AccessDenied),
             Verdict::Unreachable => Err(NetError::RemoteUnreachable),
-        }
+        };
+        stream.map(Attempt::Stream)
     }
 
     /// To a listener of this switch. `to` is where it goes, `named` what the guest wrote.
@@ -97,6 +100,41 @@ impl Call<'_> {
             Some(self.slot),
             Some(claim),
         ))
+    }
+
+    /// To a listener of another switch, as [`Call::in_memory`] to one of this.
+    fn across(mut self, to: SocketAddr, named: SocketAddr) -> Result<Attempt, NetError> {
+        let pod = &self.net.pod;
+        let peers = pod.fabric.peers.clone();
+        let peers = peers.ok_or(NetError::ConnectionRefused)?;
+        let share = pod.kernel_slot()?;
+        let claim = self.claim(to.ip())?;
+        let source = source(&self.net.pod, &claim, to.ip())?;
+        if !self.is_own(source) {
+            // Bound to localhost, toward another pod: EINVAL on Linux.
+            return Err(NetError::InvalidArgument);
+        }
+        let from = SocketAddr::new(source, claim.port);
+        let addresses = Addresses {
+            local: self.family.show(from),
+            remote: named,
+        };
+        let (reactor, buffers) = (pod.fabric.kernel.clone(), self.net.pod.buffers.clone());
+        let (meter, slot) = (self.net.meter.clone(), self.slot);
+        let watcher = reactor.clone();
+        let stream = move |socket: OwnedFd| {
+            let socket = KernelSocket::watch(socket, &watcher)?;
+            let link = Link::Kernel(KernelEnd::new(socket, watcher, buffers, share));
+            Ok(TcpStream::new(
+                link,
+                addresses,
+                meter,
+                Some(slot),
+                Some(claim),
+            ))
+        };
+        let dial = Dial::start(&reactor, peers.connect(from, to), stream);
+        Ok(Attempt::Peer(dial))
     }
 
     /// To the world. The kernel socket is not bound, so the node's address is the source; the

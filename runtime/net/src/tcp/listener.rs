@@ -126,21 +126,28 @@ impl TcpListener {
         connecting: Funds,
         addresses: Addresses,
     ) -> Result<MemoryEnd, NetError> {
-        let pod = &self.0.net.pod;
-        let slot = pod.slot().map_err(|_| NetError::ConnectionRefused)?;
+        let (connected, accepted) = MemoryEnd::pair(connecting, self.0.net.pod.funds());
+        self.enqueue(Link::Memory(accepted), addresses)?;
+        Ok(connected)
+    }
+
+    /// Puts a connection into the queue of those that wait to be accepted; refused as there.
+    pub(crate) fn enqueue(&self, link: Link, addresses: Addresses) -> Result<(), NetError> {
+        let slot = self.0.net.pod.slot();
+        let slot = slot.map_err(|_| NetError::ConnectionRefused)?;
+        let meter = self.0.net.meter.clone();
+        let stream = TcpStream::new(link, addresses, meter, Some(slot), None);
         let mut queue = self.0.queue.lock();
         if queue.closed || queue.waiting.len() >= queue.backlog {
+            // What is refused ends with the lock free again.
+            drop(queue);
             return Err(NetError::ConnectionRefused);
         }
-        let (connected, accepted) = MemoryEnd::pair(connecting, pod.funds());
-        let (link, meter) = (Link::Memory(accepted), self.0.net.meter.clone());
-        queue
-            .waiting
-            .push_back(TcpStream::new(link, addresses, meter, Some(slot), None));
+        queue.waiting.push_back(stream);
         let waiters = queue.waiters.take();
         drop(queue);
         waiters.wake();
-        Ok(connected)
+        Ok(())
     }
 
     /// Stops listening: waiting connections are reset, doors close.

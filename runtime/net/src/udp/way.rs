@@ -12,12 +12,15 @@ use super::outside::Via;
 use super::{Inner, Last, State, UdpSocket};
 use crate::decide::{Verdict, World, decide};
 use crate::error::NetError;
+use crate::peers::Peers;
 use crate::ports::{PortClaim, Reach};
 
 /// Where one datagram goes.
 pub(super) enum Way {
     /// To this socket, from this address.
     Memory(Arc<Inner>, SocketAddr),
+    /// To another switch, through whoever knows it, from this address.
+    Peer(Arc<dyn Peers>, SocketAddr),
     /// Nobody takes it.
     Nobody,
     /// It is sent already.
@@ -81,6 +84,11 @@ impl UdpSocket {
         let (target, address) = match decide(to.ip(), &**pod) {
             Verdict::Own(address) => (Some(Arc::clone(pod)), address),
             Verdict::Pod(address) => (pod.fabric.pod_at(address), address),
+            Verdict::Peer(address) => {
+                let from = state.source(inner, SocketAddr::new(address, to.port()))?;
+                let peers = pod.fabric.peers.clone();
+                return Ok(peers.map_or(Way::Nobody, |peers| Way::Peer(peers, from)));
+            }
             Verdict::Nobody => return Ok(Way::Nobody),
             Verdict::Denied(_) => return Err(NetError::AccessDenied),
             Verdict::Unreachable => return Err(NetError::RemoteUnreachable),

@@ -117,6 +117,12 @@ impl Run {
         self
     }
 
+    /// The data directory of another run.
+    pub(crate) fn data(mut self, data: &Path) -> Self {
+        data.clone_into(&mut self.data);
+        self
+    }
+
     /// Output for a person instead of JSON.
     pub(crate) fn for_a_person(mut self) -> Self {
         self.is_json = false;

@@ -1,7 +1,7 @@
 //! Clients.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,24 @@ use case::{Args, word};
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The addresses of a name, as soon as there is somebody with it: pods start side by side too.
+pub(crate) fn addresses(address: &str) -> io::Result<Vec<SocketAddr>> {
+    let start = Instant::now();
+    loop {
+        match address.to_socket_addrs() {
+            Ok(addresses) => return Ok(addresses.collect()),
+            Err(_) if start.elapsed() < PATIENCE => sleep(PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Connects as soon as somebody listens.
 pub(crate) fn reach(address: &str) -> io::Result<TcpStream> {
     let start = Instant::now();
+    let addresses = addresses(address)?;
     loop {
-        match TcpStream::connect(address) {
+        match TcpStream::connect(addresses.as_slice()) {
             Err(error)
                 if error.kind() == io::ErrorKind::ConnectionRefused
                     && start.elapsed() < PATIENCE =>

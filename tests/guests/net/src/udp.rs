@@ -1,7 +1,7 @@
 //! Datagrams.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub(crate) fn send(args: &Args) -> io::Result<()> {
 
 /// A socket bound to the third argument, or to any address of the family of the first.
 fn open(args: &Args) -> io::Result<(UdpSocket, SocketAddr)> {
-    let address = args.text(0)?.to_socket_addrs()?.next();
+    let address = crate::tcp::addresses(args.text(0)?)?.into_iter().next();
     let address = address.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address"))?;
     let any = if address.is_ipv4() {
         "0.0.0.0:0"

@@ -79,8 +79,10 @@ impl WarmHost {
             // Made within the runtime, as the program does.
             let _within = runtime.enter();
             PodHost::start(PodHostConfig {
+                keeps_files: false,
                 memory_dir: None,
                 range: net::PodRange::LOOPBACK,
+                peers: None,
                 runtime: runtime.handle().clone(),
                 sink: Arc::clone(&router) as _,
                 compiler: Arc::new(NoCompiler),

@@ -1,0 +1,395 @@
+//! One child as its parent hears it.
+//!
+//! What it says is held against [`Known`] first; whoever says what no pod host says is ended.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::runtime::{Answer, Event, EventSink, Exit, RuntimeError, Stats};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::Child as Process;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::ChildConfig;
+use crate::descriptors::Sender;
+use crate::known::{Breach, Change, Known, Wanted};
+use crate::network::Network;
+use crate::protocol::{self, FromChild, Order, QUESTIONS, Reply, ToChild};
+use crate::wire::Wire;
+
+/// What a child may have asked and not heard the answer of: more than it ever asks, because it may
+/// hear an answer before that is known here.
+const UNANSWERED: usize = 2 * QUESTIONS;
+
+/// Connections that a child was given and has not answered. One that answers none gets no more.
+const UNACCEPTED: usize = 1024;
+
+/// What the parent knows of a child.
+pub(crate) struct Link {
+    /// Frames, ready to be written.
+    orders: mpsc::UnboundedSender<Frame>,
+    next: AtomicU64,
+    descriptors: Sender,
+    wire: Arc<Wire>,
+    questions: Arc<Semaphore>,
+    acceptances: Arc<Semaphore>,
+    /// Told when the child is to be ended.
+    breaking: Arc<Notify>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<u64, Waiting>,
+    known: Known,
+    /// What the child did wrong, once it has.
+    breach: Option<Breach>,
+    /// Why it is gone, once it is.
+    gone: Option<String>,
+}
+
+/// An order that was sent and not answered yet.
+struct Waiting {
+    caller: oneshot::Sender<Result<Reply, RuntimeError>>,
+    wanted: Wanted,
+    change: Change,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+/// A message on its way to the child.
+pub(super) struct Frame {
+    bytes: Vec<u8>,
+    /// Given back once the child has been written to: one that does not read may not go on asking.
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+type Caller = oneshot::Receiver<Result<Reply, RuntimeError>>;
+
+// === impl Link ===
+
+impl Link {
+    /// A link, and what its writer writes.
+    pub(super) fn new(
+        descriptors: Sender,
+        wire: Arc<Wire>,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Frame>) {
+        let (orders, outbox) = mpsc::unbounded_channel();
+        let link = Self {
+            orders,
+            // Descriptors share these numbers, and one has gone before.
+            next: AtomicU64::new(protocol::WIRE + 1),
+            descriptors,
+            wire,
+            questions: Arc::new(Semaphore::new(UNANSWERED)),
+            acceptances: Arc::new(Semaphore::new(UNACCEPTED)),
+            breaking: Arc::default(),
+            state: Mutex::default(),
+        };
+        (Arc::new(link), outbox)
+    }
+
+    pub(crate) fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.state().gone.is_some()
+    }
+
+    /// Changes or asks what is known of the child.
+    pub(super) fn know<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
+        change(&mut self.state().known)
+    }
+
+    /// Refuses what does not come from a pod of this child.
+    ///
+    /// # Errors
+    /// The breach.
+    pub(crate) fn check_address(&self, from: SocketAddr) -> Result<(), Breach> {
+        self.know(|known| known.check_address(from.ip()))
+    }
+
+    /// Ends the child for what it did.
+    pub(crate) fn break_off(&self, breach: Breach) {
+        self.state().breach.get_or_insert(breach);
+        self.breaking.notify_one();
+    }
+
+    /// What it did wrong.
+    #[cfg(test)]
+    pub(super) fn breach(&self) -> Option<Breach> {
+        self.state().breach.clone()
+    }
+
+    /// An order that brings nothing. It is sent now, so that orders leave in the order of the
+    /// calls.
+    pub(super) fn plain(&self, order: Order, change: Change) -> Answer<'_, ()> {
+        let answer = self.send(self.number(), order, (Wanted::Done, change, None));
+        Box::pin(async move { received(answer?).await.map(drop) })
+    }
+
+    pub(super) async fn order(&self, order: Order, wanted: Wanted) -> Result<Reply, RuntimeError> {
+        let wanted = (wanted, Change::Nothing, None);
+        received(self.send(self.number(), order, wanted)?).await
+    }
+
+    /// An order with a descriptor, which goes first.
+    pub(super) async fn with_descriptor(
+        &self,
+        order: Order,
+        descriptor: OwnedFd,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), RuntimeError> {
+        let number = self.number();
+        let sent = self.descriptors.send(number, descriptor.as_fd()).await;
+        sent.map_err(|e| RuntimeError::Gone(format!("the pod host takes no descriptor: {e}")))?;
+        drop(descriptor);
+        let wanted = (Wanted::Done, Change::Nothing, turn);
+        received(self.send(number, order, wanted)?).await.map(drop)
+    }
+
+    /// Leave to give the child one more connection.
+    pub(super) fn turn_to_accept(&self) -> Result<OwnedSemaphorePermit, RuntimeError> {
+        let turn = Arc::clone(&self.acceptances).try_acquire_owned();
+        turn.map_err(|_| RuntimeError::Exhausted("the pod host takes no connections".to_owned()))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn send(
+        &self,
+        number: u64,
+        order: Order,
+        (wanted, change, turn): (Wanted, Change, Option<OwnedSemaphorePermit>),
+    ) -> Result<Caller, RuntimeError> {
+        let (caller, receiver) = oneshot::channel();
+        // An order that is too large is refused, and no other suffers from it.
+        let frame = protocol::frame(&ToChild::Order(number, order))
+            .map_err(|e| RuntimeError::Refused(e.to_string()));
+        let mut state = self.state();
+        let gone = state.gone.clone().map(RuntimeError::Gone);
+        let bytes = match gone.map_or(frame, Err) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                state.known.apply(change, false);
+                return Err(error);
+            }
+        };
+        let waiting = Waiting {
+            caller,
+            wanted,
+            change,
+            _turn: turn,
+        };
+        state.waiting.insert(number, waiting);
+        // The writer ends only with the child, which is told through `gone`.
+        let _ = self.orders.send(Frame { bytes, _turn: None });
+        Ok(receiver)
+    }
+
+    /// Tells the child something that is never too long.
+    fn tell(&self, message: &ToChild, turn: Option<OwnedSemaphorePermit>) {
+        match protocol::frame(message) {
+            // The writer ends only with the child.
+            Ok(bytes) => drop(self.orders.send(Frame { bytes, _turn: turn })),
+            Err(error) => tracing::error!(%error, "the pod host is not told"),
+        }
+    }
+
+    /// Ends everything that waits for the child, and tells its instances as ended.
+    fn end(&self, ended: &str, sink: &dyn EventSink) {
+        let (why, waiting, running) = {
+            let mut state = self.state();
+            let why = match &state.breach {
+                Some(breach) => format!("the pod host was ended: {breach}"),
+                None => ended.to_owned(),
+            };
+            state.gone = Some(why.clone());
+            let waiting = std::mem::take(&mut state.waiting);
+            (why, waiting, state.known.end())
+        };
+        for order in waiting.into_values() {
+            let _ = order.caller.send(Err(RuntimeError::Gone(why.clone())));
+        }
+        for instance in running {
+            let exit = Exit {
+                code: 137,
+                reason: "Error".to_owned(),
+                message: why.clone(),
+            };
+            sink.event_now(Event::Exited {
+                instance,
+                exit,
+                stats: Stats::default(),
+            });
+        }
+    }
+
+    /// Hears one message.
+    fn hear(self: &Arc<Self>, message: FromChild, config: &ChildConfig) -> Result<(), Breach> {
+        match message {
+            FromChild::Answer(number, reply) => self.answered(number, reply),
+            FromChild::Event(event) => {
+                self.know(|known| known.event(&event))?;
+                config.sink.event_now(event);
+                Ok(())
+            }
+            FromChild::Output(number, event) => self.written(number, event, config),
+            FromChild::Part(number, part) => self.know(|known| known.part(number, &part)),
+            FromChild::Compile(number) => self.compile(number, config),
+            FromChild::Dial { number, from, to } => {
+                self.check_address(from)?;
+                let turn = self.turn_to_ask()?;
+                let (link, network) = (Arc::clone(self), Arc::clone(&config.network));
+                tokio::spawn(async move { link.dial(number, &network, (from, to), turn).await });
+                Ok(())
+            }
+            FromChild::Resolve(number, name) => {
+                let turn = self.turn_to_ask()?;
+                let pods = config.network.named(&name);
+                self.tell(&ToChild::Named(number, pods), Some(turn));
+                Ok(())
+            }
+        }
+    }
+
+    fn answered(&self, number: u64, reply: Result<Reply, RuntimeError>) -> Result<(), Breach> {
+        let mut state = self.state();
+        let waiting = state.waiting.remove(&number);
+        let Some(waiting) = waiting else {
+            return Err(Breach::new("it answered an order that it was not given"));
+        };
+        // What does not fit changes nothing: an instance that may run is told as ended.
+        waiting.wanted.check(&reply)?;
+        state.known.apply(waiting.change, reply.is_ok());
+        drop(state);
+        let _ = waiting.caller.send(reply);
+        Ok(())
+    }
+
+    fn written(
+        self: &Arc<Self>,
+        number: u64,
+        event: Event,
+        config: &ChildConfig,
+    ) -> Result<(), Breach> {
+        let instance = self.know(|known| known.output(&event))?;
+        let (link, sink) = (Arc::clone(self), Arc::clone(&config.sink));
+        // The child sends no more of this instance until the chunk is taken, so these tasks are as
+        // few as the instances whose reader is slow.
+        tokio::spawn(async move {
+            sink.event(event).await;
+            link.know(|known| known.taken(instance));
+            link.tell(&ToChild::Taken(number), None);
+        });
+        Ok(())
+    }
+
+    fn compile(self: &Arc<Self>, number: u64, config: &ChildConfig) -> Result<(), Breach> {
+        let wasm = self.know(|known| known.compile(number))?;
+        let (link, compiler) = (Arc::clone(self), Arc::clone(&config.compiler));
+        tokio::spawn(async move {
+            let compiled = compiler.compile(wasm).await;
+            link.know(|known| known.compiled(number));
+            link.tell(&ToChild::Compiled(number, compiled), None);
+        });
+        Ok(())
+    }
+
+    /// Leave for one more question of the child.
+    fn turn_to_ask(&self) -> Result<OwnedSemaphorePermit, Breach> {
+        let turn = Arc::clone(&self.questions).try_acquire_owned();
+        turn.map_err(|_| Breach::new(format!("it asked more than {UNANSWERED} things at once")))
+    }
+
+    async fn dial(
+        &self,
+        number: u64,
+        network: &Network,
+        (from, to): (SocketAddr, SocketAddr),
+        turn: OwnedSemaphorePermit,
+    ) {
+        let told = match network.connect(from, to).await {
+            Ok(socket) => {
+                let descriptor = self.number();
+                let sent = self.descriptors.send(descriptor, socket.as_fd()).await;
+                if sent.is_err() {
+                    // The child is gone.
+                    return;
+                }
+                Ok(descriptor)
+            }
+            Err(refusal) => Err(refusal),
+        };
+        self.tell(&ToChild::Dialled(number, told), Some(turn));
+    }
+}
+
+async fn received(answer: Caller) -> Result<Reply, RuntimeError> {
+    answer
+        .await
+        .unwrap_or_else(|_| Err(RuntimeError::Gone("the pod host ended".to_owned())))
+}
+
+/// Writes what is to be written, until the child is gone.
+pub(super) async fn write_frames(
+    mut outbox: mpsc::UnboundedReceiver<Frame>,
+    mut to: OwnedWriteHalf,
+) {
+    while let Some(frame) = outbox.recv().await {
+        if to.write_all(&frame.bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Hears a child to its end. Its sockets close when the last [`super::Child`] is dropped, and it
+/// ends.
+pub(super) fn watch(
+    mut process: Process,
+    mut incoming: OwnedReadHalf,
+    link: &Arc<Link>,
+    config: ChildConfig,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (breaking, link) = (Arc::clone(&link.breaking), Arc::downgrade(link));
+    async move {
+        loop {
+            let message = tokio::select! {
+                message = protocol::read::<FromChild>(&mut incoming, protocol::FROM_CHILD) => message,
+                () = breaking.notified() => break,
+            };
+            let Some(link) = link.upgrade() else { break };
+            let heard = match message {
+                Ok(Some(message)) => link.hear(message, &config),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    Err(Breach::new(format!("it sent {error}")))
+                }
+                Ok(None) | Err(_) => break,
+            };
+            if let Err(breach) = heard {
+                link.break_off(breach);
+                break;
+            }
+        }
+        // It may still be there, if it did what it may not.
+        let _ = process.start_kill();
+        let ended = match process.wait().await {
+            Ok(status) => format!("the pod host process ended: {status}"),
+            Err(error) => format!("the pod host process is lost: {error}"),
+        };
+        if let Some(link) = link.upgrade() {
+            link.end(&ended, config.sink.as_ref());
+        }
+    }
+}

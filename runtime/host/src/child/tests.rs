@@ -1,0 +1,218 @@
+//! A child that does not keep to the protocol is ended, and its pods are told why.
+//!
+//! The child is a real process: a shell that says what each case makes it say.
+
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use model::runtime::{Event, Exit, InstanceId, Stream, WasmImage};
+use net::PodRange;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::protocol::FromChild;
+use crate::wire::{Header, Kind};
+
+const POD: PodId = PodId(1);
+const OWN: InstanceId = InstanceId(10);
+const OTHERS: InstanceId = InstanceId(99);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 2);
+
+/// Only turns a hang into a failure.
+const HANG: Duration = Duration::from_secs(60);
+
+struct Ear(mpsc::UnboundedSender<Event>);
+
+impl EventSink for Ear {
+    fn event(&self, event: Event) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.event_now(event);
+        // Never takes it.
+        Box::pin(std::future::pending())
+    }
+
+    fn event_now(&self, event: Event) {
+        let _ = self.0.send(event);
+    }
+}
+
+/// Compiles nothing, for ever.
+struct Idle;
+
+impl Compiler for Idle {
+    fn compile(
+        &self,
+        _: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<WasmImage, RuntimeError>> + Send + '_>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A shell that says `words` once it has been given an order, and then waits.
+fn child_that_says(words: &[u8], ear: mpsc::UnboundedSender<Event>) -> Child {
+    use std::fmt::Write as _;
+    let mut escaped = String::new();
+    for byte in words {
+        write!(escaped, "\\{byte:03o}").expect("a string");
+    }
+    let script = format!("head -c 4 >/dev/null; printf '{escaped}' >&0; cat >/dev/null");
+    let config = ChildConfig {
+        program: "/bin/sh".into(),
+        args: vec!["-c".into(), script.into()],
+        sink: Arc::new(Ear(ear)),
+        compiler: Arc::new(Idle),
+        network: Arc::new(Network::new(PodRange::LOOPBACK)),
+    };
+    let child = Child::start(&config).expect("a shell");
+    child.link.know(|known| {
+        known.give_pod(POD, vec![ADDRESS.into()]);
+        known.give_instance(OWN, POD);
+    });
+    child
+}
+
+fn frames(messages: &[FromChild]) -> Vec<u8> {
+    let frames = messages.iter().map(protocol::frame);
+    frames.flat_map(|frame| frame.expect("a frame")).collect()
+}
+
+fn exited(instance: InstanceId) -> FromChild {
+    FromChild::Event(Event::Exited {
+        instance,
+        exit: Exit {
+            code: 0,
+            reason: "Completed".to_owned(),
+            message: String::new(),
+        },
+        stats: Stats::default(),
+    })
+}
+
+fn output() -> Event {
+    Event::Output {
+        instance: OWN,
+        stream: Stream::Stdout,
+        chunk: Bytes::from_static(b"x"),
+    }
+}
+
+fn dial(number: u64, from: Ipv4Addr) -> FromChild {
+    FromChild::Dial {
+        number,
+        from: (from, 40_000).into(),
+        to: (Ipv4Addr::new(127, 64, 0, 9), 80).into(),
+    }
+}
+
+/// What the own instance's end says, after the child has said its words.
+async fn end_after(words: &[u8]) -> Exit {
+    let (ear, mut events) = mpsc::unbounded_channel();
+    let child = child_that_says(words, ear);
+    let started = child.start_instance(OWN);
+    let end = async {
+        loop {
+            match events.recv().await.expect("an end") {
+                Event::Exited { instance, exit, .. } => {
+                    assert_eq!(instance, OWN);
+                    return exit;
+                }
+                other => drop(other),
+            }
+        }
+    };
+    let exit = tokio::time::timeout(HANG, end).await.expect("an end");
+    drop(started);
+    assert!(child.is_gone());
+    exit
+}
+
+#[tokio::test]
+async fn a_child_that_breaks_the_protocol_is_ended_with_the_reason() {
+    let resolve = |number| FromChild::Resolve(number, "p".to_owned());
+    let cases = [
+        (frames(&[exited(OTHERS)]), "the end of instance 99"),
+        (
+            frames(&[FromChild::Event(Event::Notice {
+                pod: PodId(7),
+                instance: None,
+                warning: true,
+                reason: "Lie".to_owned(),
+                message: String::new(),
+            })]),
+            "told of pod 7",
+        ),
+        (
+            frames(&[FromChild::Event(output())]),
+            "output without a number",
+        ),
+        (
+            frames(&[
+                FromChild::Output(1, output()),
+                FromChild::Output(2, output()),
+            ]),
+            "before the last was taken",
+        ),
+        (
+            frames(&[FromChild::Answer(99, Ok(Reply::Done))]),
+            "an order that it was not given",
+        ),
+        (
+            frames(&[FromChild::Answer(1, Ok(Reply::Stats(Stats::default())))]),
+            "with something else",
+        ),
+        (frames(&[FromChild::Compile(1)]), "what it did not send"),
+        (
+            frames(&[dial(1, Ipv4Addr::new(127, 64, 0, 3))]),
+            "which none of its pods has",
+        ),
+        (vec![0xff; 8], "a message of 4294967295 bytes"),
+        (vec![2, 0, 0, 0, 0xff, 0xff], "it sent "),
+    ];
+    for (words, expected) in cases {
+        let exit = end_after(&words).await;
+        assert_eq!(exit.code, 137, "{expected}");
+        assert!(
+            exit.message.starts_with("the pod host was ended: ") && exit.message.contains(expected),
+            "{expected}: {}",
+            exit.message
+        );
+    }
+    // One that asks for what it may is heard to the end of its own instance.
+    let honest = frames(&[resolve(1), dial(2, ADDRESS), exited(OWN)]);
+    let exit = end_after_honest(&honest).await;
+    assert_eq!(exit.reason, "Completed");
+}
+
+/// The same of a child that goes on living.
+async fn end_after_honest(words: &[u8]) -> Exit {
+    let (ear, mut events) = mpsc::unbounded_channel();
+    let child = child_that_says(words, ear);
+    let started = child.start_instance(OWN);
+    let event = tokio::time::timeout(HANG, events.recv()).await;
+    drop(started);
+    assert!(!child.is_gone());
+    match event.expect("an end") {
+        Some(Event::Exited { exit, .. }) => exit,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_datagram_from_somebody_elses_address_ends_its_sender() {
+    let (descriptors, _far) = Sender::pair().expect("a pair");
+    let (near, far) = Wire::pair().expect("a pair");
+    let (link, _outbox) = Link::new(descriptors, Arc::new(near));
+    link.know(|known| known.give_pod(POD, vec![ADDRESS.into()]));
+    let network = Arc::new(Network::new(PodRange::LOOPBACK));
+    let passing = wire::pass_on(Arc::clone(link.wire()), Arc::downgrade(&link), network);
+    let far = Wire::open(far).expect("a socket");
+    let to = (Ipv4Addr::new(127, 64, 0, 9), 53).into();
+    for from in [ADDRESS, Ipv4Addr::new(127, 64, 0, 3)] {
+        let from = (from, 53).into();
+        let kind = Kind::Datagram;
+        far.send(Header { from, to, kind }, b"x");
+    }
+    tokio::time::timeout(HANG, passing).await.expect("an end");
+    let breach = link.breach().expect("a breach").to_string();
+    assert!(breach.contains("127.64.0.3"), "{breach}");
+}
