@@ -12,7 +12,7 @@ use model::runtime::{
     Answer, Connection, Event, EventSink, ExecSpec, InstanceId, InstanceSpec, PodCreated, PodId,
     PodSandbox, Runtime, RuntimeError, Signal, Stats, Update, VolumeSource, WasmImage,
 };
-use net::{HostTarget, Notice, Observer, PodRange, Switch, SwitchConfig, SwitchError};
+use net::{HostTarget, Notice, Observer, PodRange, Steer, Switch, SwitchConfig, SwitchError};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -26,6 +26,8 @@ use crate::pump;
 pub struct PodHostConfig {
     /// Where pod addresses come from.
     pub range: PodRange,
+    /// Steers connections to every port of pods; without it only declared ports have doors.
+    pub steering: Option<Arc<dyn Steer>>,
     /// The runtime for everything but guests.
     pub runtime: Handle,
     /// Who is told what happens.
@@ -90,6 +92,7 @@ impl PodHost {
             range: config.range,
             kernel: config.runtime.clone(),
             observer: Arc::new(Notices(Arc::clone(&config.sink))),
+            steering: config.steering,
         })?;
         let (reports, incoming) = mpsc::unbounded_channel();
         config

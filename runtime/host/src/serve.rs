@@ -62,6 +62,7 @@ pub async fn serve(
     });
     let host = PodHost::start(PodHostConfig {
         range,
+        steering: None,
         runtime: tokio::runtime::Handle::current(),
         sink: Arc::clone(&parent) as Arc<dyn EventSink>,
         compiler: Arc::clone(&parent) as Arc<dyn Compiler>,

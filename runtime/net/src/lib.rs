@@ -5,6 +5,7 @@
 //!                                                │      ├── another pod        (memory)
 //!                                             decide    └── everything else    (kernel socket)
 //!   outside ── kernel socket on the pod's IP ── door ── the pod's listener
+//!   outside ── any port of the pod's IP ── steering ── the pod's listener        (with rights)
 //! ```
 //!
 //! One pod has one address (IPv4, and IPv6 inside the switch) and one port space; its localhost is
@@ -31,6 +32,7 @@ pub mod pod;
 mod ports;
 pub mod range;
 mod routes;
+pub mod steer;
 pub mod stream;
 pub mod switch;
 pub mod tcp;
@@ -46,6 +48,7 @@ pub use name::Lookup;
 pub use options::{Options, SetOption};
 pub use pod::{HostTarget, OpenDoor, PodNet};
 pub use range::PodRange;
+pub use steer::{Steer, SteerError, Steering};
 pub use stream::TcpStream;
 pub use switch::{Listening, Notice, Observer, Switch, SwitchConfig};
 pub use tcp::{Family, TcpListener, TcpSocket};

@@ -18,6 +18,7 @@ use crate::fabric::Fabric;
 use crate::lock::Lock;
 use crate::pod::{OpenDoor, Pod, PodNet};
 use crate::range::PodRange;
+use crate::steer::Steer;
 
 /// The switch of one pod host. Clones are the same switch.
 #[derive(Clone)]
@@ -34,6 +35,9 @@ pub struct SwitchConfig {
     pub kernel: Handle,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
+    /// What steers connections to every port of pods into this switch; without it doors are plain
+    /// binds, of declared ports only.
+    pub steering: Option<Arc<dyn Steer>>,
 }
 
 /// Told what happens on the switch. Called on the thread that caused it, with no lock of the
@@ -52,7 +56,7 @@ pub trait Observer: Send + Sync + 'static {
 pub struct Notice {
     /// The pod.
     pub pod: PodId,
-    /// CamelCase: `DoorFailed`, `HostPortConflict`, `DoorMoved`.
+    /// CamelCase: `DoorFailed`, `HostPortConflict`, `DoorMoved`, `SteeringFailed`.
     pub reason: &'static str,
     /// A sentence with the pod, the address, the port and the remedy.
     pub message: String,

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::error::NetError;
 use crate::stream::TcpStream;
 use crate::{
-    Family, Listening, Notice, Observer, PodNet, PodRange, Switch, SwitchConfig, TcpSocket,
+    Family, Listening, Notice, Observer, PodNet, PodRange, Steer, Switch, SwitchConfig, TcpSocket,
     UdpSocket,
 };
 
@@ -48,6 +48,11 @@ const HANG: Duration = Duration::from_secs(20);
 
 impl Bench {
     pub(crate) fn new() -> Self {
+        Self::with(RANGE, None)
+    }
+
+    /// A switch on another range, or one that is steered.
+    pub(crate) fn with(range: PodRange, steering: Option<Arc<dyn Steer>>) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let (send_notices, notices) = mpsc::unbounded_channel();
@@ -57,9 +62,10 @@ impl Bench {
             listening: send_listening,
         });
         let config = SwitchConfig {
-            range: RANGE,
+            range,
             kernel: runtime.handle().clone(),
             observer,
+            steering,
         };
         Self {
             switch: Switch::new(config).unwrap(),

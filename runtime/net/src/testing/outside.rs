@@ -175,6 +175,7 @@ fn node() {
         range: PodRange::LOOPBACK,
         kernel: runtime.handle().clone(),
         observer: Arc::new(Silent),
+        steering: None,
     };
     let switch = Switch::new(config).unwrap();
     let pod = switch.add_pod(PodId(1), &PodNetwork::default()).unwrap();

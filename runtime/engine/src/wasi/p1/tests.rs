@@ -171,6 +171,7 @@ impl Pod {
             range: PodRange::LOOPBACK,
             kernel: Handle::current(),
             observer: Arc::new(Deaf),
+            steering: None,
         };
         let switch = Switch::new(config).unwrap();
         let net = switch.add_pod(PodId(1), &PodNetwork::default()).unwrap();

@@ -73,6 +73,7 @@ impl Stand {
             range: PodRange::LOOPBACK,
             kernel: runtime.handle().clone(),
             observer: Arc::new(Unobserved),
+            steering: None,
         })?;
         let volumes = PodVolumes::new(folder.to_owned(), BTreeMap::new());
         let root = RootSpec {

@@ -86,6 +86,7 @@ impl WarmHost {
             PodHost::start(PodHostConfig {
                 memory_dir: None,
                 range: net::PodRange::LOOPBACK,
+                steering: None,
                 runtime: runtime.handle().clone(),
                 sink: Arc::clone(&router) as _,
                 compiler: Arc::new(NoCompiler),
