@@ -145,7 +145,7 @@ impl Known {
                 Ok(())
             }
             Event::Health { instance, .. } => self.check_instance(*instance),
-            Event::Notice { pod, .. } => {
+            Event::Notice { pod, .. } | Event::StorageFull { pod, .. } => {
                 if self.pods.contains(pod) || self.departed.contains(pod) {
                     return Ok(());
                 }

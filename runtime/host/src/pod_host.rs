@@ -14,7 +14,9 @@ use model::runtime::{
     Answer, Connection, Event, EventSink, ExecSpec, InstanceId, InstanceSpec, PodCreated, PodId,
     PodSandbox, Runtime, RuntimeError, Signal, Stats, Update, VolumeSource, WasmImage,
 };
-use net::{HostTarget, Notice, Observer, Peers, PodRange, Switch, SwitchConfig, SwitchError};
+use net::{
+    HostTarget, Notice, Observer, Peers, PodRange, Steer, Switch, SwitchConfig, SwitchError,
+};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -31,6 +33,8 @@ pub struct PodHostConfig {
     pub range: PodRange,
     /// Who knows the pods of the run's other hosts; pods are given their addresses then.
     pub peers: Option<Arc<dyn Peers>>,
+    /// Steers connections to every port of pods; without it only declared ports have doors.
+    pub steering: Option<Arc<dyn Steer>>,
     /// The runtime for everything but guests.
     pub runtime: Handle,
     /// Who is told what happens.
@@ -100,6 +104,7 @@ impl PodHost {
             kernel: config.runtime.clone(),
             observer: Arc::new(Notices(Arc::clone(&config.sink))),
             peers: config.peers,
+            steering: config.steering,
         })?;
         let (reports, incoming) = mpsc::unbounded_channel();
         config

@@ -48,6 +48,7 @@ pub async fn serve(
     let host = PodHost::start(PodHostConfig {
         range,
         peers: Some(Arc::new(others) as Arc<dyn Peers>),
+        steering: None,
         runtime: tokio::runtime::Handle::current(),
         sink: Arc::clone(&parent) as Arc<dyn EventSink>,
         compiler: Arc::clone(&parent) as Arc<dyn Compiler>,

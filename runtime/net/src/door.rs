@@ -4,8 +4,12 @@
 //! with that socket. The guest's own bind has succeeded by then; a door that fails is told as a
 //! notice. Which sockets deserve a door is decided here; who accepts is the listener.
 //!
-//! This is the door of a user without rights: a plain bind of the pod's own loopback address, or of
-//! the address that was asked for. A range that is steered into the process opens none.
+//! Two sorts. A plain door is a kernel socket, bound to the address that was asked for (`hostPort`,
+//! `--publish`) or to the pod's own; for a user without rights it is the only sort, and only
+//! declared ports have one. Where the pod's addresses are steered, a TCP listener is reached at the
+//! pod's address whatever its port, declared or not: that door is an entry in a table (`steered`).
+
+mod steered;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
@@ -16,6 +20,7 @@ use model::runtime::Door;
 use rustix::io::Errno;
 use rustix::net::SocketType;
 
+use self::steered::SteeredDoor;
 use crate::budget::Share;
 use crate::decide::World;
 use crate::error::NetError;
@@ -23,13 +28,23 @@ use crate::kernel::{self, KernelSocket};
 use crate::limits::{MAX_PENDING_PER_DOOR, UNPRIVILEGED_OFFSET};
 use crate::pod::{OpenDoor, Pod};
 use crate::ports::Reach;
+use crate::steer::SteeredEndpoint;
 use crate::switch::Notice;
 use crate::tcp::Family;
 
-/// A door that is open, held by the socket behind it.
+/// The doors of one socket of a pod; they close when dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Doors {
+    pub(crate) plain: Vec<OpenedDoor>,
+    _steered: Vec<SteeredDoor>,
+}
+
+/// A plain door that is open, held by the socket behind it.
 #[derive(Debug)]
 pub(crate) struct OpenedDoor {
     pub(crate) socket: KernelSocket,
+    /// Lets it be reached although its address is steered.
+    _passage: Option<SteeredEndpoint>,
     _share: Share,
     _record: Option<Record>,
 }
@@ -50,17 +65,24 @@ struct Wanted {
     optional: bool,
 }
 
-/// Opens what the pod's manifest wants for a socket at `reach` and `port`.
-pub(crate) fn open(pod: &Arc<Pod>, protocol: Protocol, reach: Reach, port: u16) -> Vec<OpenedDoor> {
-    if pod.doors.is_empty() {
-        return Vec::new();
-    }
+/// Opens what a socket at `reach` and `port` deserves: what steering gives to every listener, and
+/// what the pod's manifest wants beside it.
+pub(crate) fn open(pod: &Arc<Pod>, protocol: Protocol, reach: Reach, port: u16) -> Doors {
+    let steered = match protocol {
+        Protocol::Tcp => steered::open(pod, reach, port),
+        Protocol::Udp => Vec::new(),
+    };
     let own = |family| pod.address(family);
     let wanted = wanted(&pod.doors, protocol, (reach, port), own);
-    wanted
+    let plain = wanted
         .into_iter()
+        .filter(|wanted| !steered.iter().any(|door| door.at == wanted.host))
         .filter_map(|wanted| open_one(pod, protocol, port, wanted))
-        .collect()
+        .collect();
+    Doors {
+        plain,
+        _steered: steered,
+    }
 }
 
 /// The address under which a pod sees a peer that came through a door. Whoever comes from the
@@ -81,7 +103,7 @@ fn wanted(
 ) -> Vec<Wanted> {
     let reachable = |family| own(family).filter(|address| reach.covers(*address));
     let own = [Family::V4, Family::V6].map(reachable);
-    if own == [None, None] {
+    if doors.is_empty() || own == [None, None] {
         // On localhost only: Kubernetes reaches it from inside the pod and nowhere else.
         return Vec::new();
     }
@@ -128,28 +150,22 @@ fn open_one(pod: &Arc<Pod>, protocol: Protocol, port: u16, wanted: Wanted) -> Op
     match bind(pod, protocol, wanted.host) {
         Ok((socket, share, host)) => {
             let moved = host.port() != wanted.host.port() && wanted.host.port() != 0;
-            open.push((
-                wanted.host,
-                OpenDoor {
-                    port,
-                    protocol,
-                    host,
-                    moved,
-                },
-            ));
+            let door = OpenDoor {
+                port,
+                protocol,
+                host,
+                moved,
+            };
+            open.push((wanted.host, door));
             drop(open);
             if moved {
                 pod.tell(moved_notice(pod, wanted.host, host));
             }
-            let record = Record {
-                pod: Arc::downgrade(pod),
-                protocol,
-                wanted: wanted.host,
-            };
             Some(OpenedDoor {
                 socket,
+                _passage: steered::pass(pod, protocol, host),
                 _share: share,
-                _record: Some(record),
+                _record: Some(Record::of(pod, protocol, wanted.host)),
             })
         }
         Err(error) => {
@@ -248,6 +264,18 @@ fn failed_notice(pod: &Pod, port: u16, wanted: SocketAddr, failure: &Failure) ->
     }
 }
 
+// === impl Doors ===
+
+impl Doors {
+    /// One plain door.
+    pub(crate) fn of(door: OpenedDoor) -> Self {
+        Self {
+            plain: vec![door],
+            _steered: Vec::new(),
+        }
+    }
+}
+
 // === impl OpenedDoor ===
 
 impl OpenedDoor {
@@ -255,6 +283,7 @@ impl OpenedDoor {
     pub(crate) fn without_record(socket: KernelSocket, share: Share) -> Self {
         Self {
             socket,
+            _passage: None,
             _share: share,
             _record: None,
         }
@@ -262,6 +291,16 @@ impl OpenedDoor {
 }
 
 // === impl Record ===
+
+impl Record {
+    fn of(pod: &Arc<Pod>, protocol: Protocol, wanted: SocketAddr) -> Self {
+        Self {
+            pod: Arc::downgrade(pod),
+            protocol,
+            wanted,
+        }
+    }
+}
 
 impl Drop for Record {
     fn drop(&mut self) {

@@ -4,7 +4,7 @@
 //! pods come and go; no byte of a connection touches it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
@@ -18,8 +18,10 @@ use crate::peers::Peers;
 use crate::pod::Pod;
 use crate::range::PodRange;
 use crate::routes::Routes;
+use crate::steer::Steered;
 use crate::stream::pool::Pool;
 use crate::switch::{Observer, SwitchConfig};
+use crate::tcp::TcpListener;
 
 /// Shared by all pods of a switch.
 pub(crate) struct Fabric {
@@ -28,6 +30,8 @@ pub(crate) struct Fabric {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) routes: Routes,
     pub(crate) pool: Arc<Pool>,
+    /// Absent where doors are plain binds.
+    pub(crate) steered: Option<Steered>,
     /// Cleared at the first sign that pods' IPv6 addresses cannot be bound on this node.
     pub(crate) doors_v6: AtomicBool,
     /// Who knows the pods of other switches.
@@ -59,6 +63,7 @@ impl Fabric {
             observer: config.observer,
             routes: Routes::open(),
             pool: Arc::default(),
+            steered: config.steering.map(Steered::new),
             doors_v6: AtomicBool::new(true),
             peers: config.peers,
             blocks,
@@ -115,6 +120,13 @@ impl Fabric {
     pub(crate) fn pod_at(&self, address: IpAddr) -> Option<Arc<Pod>> {
         let address = self.range.untwin(address)?;
         self.read().addresses.get(&address)?.upgrade()
+    }
+
+    /// Who listens at an address of a pod, as seen from outside it.
+    pub(crate) fn listener_at(&self, at: SocketAddr) -> Option<TcpListener> {
+        let pod = self.pod_at(at.ip())?;
+        let ports = pod.tcp.lock();
+        ports.find(at.ip(), at.port()).cloned()
     }
 
     /// The IPv4 addresses of the pods with this name, in the order in which they came.

@@ -6,6 +6,7 @@
 //!                                             decide    ├── another switch     (Peers)
 //!                                                       └── everything else    (kernel socket)
 //!   outside ── kernel socket on the pod's IP ── door ── the pod's listener
+//!   outside ── any port of the pod's IP ── steering ── the pod's listener        (with rights)
 //! ```
 //!
 //! One pod has one address (IPv4, and IPv6 inside the switch) and one port space; its localhost is
@@ -33,6 +34,7 @@ pub mod pod;
 mod ports;
 pub mod range;
 mod routes;
+pub mod steer;
 pub mod stream;
 pub mod switch;
 pub mod tcp;
@@ -50,6 +52,7 @@ pub use options::{Options, SetOption};
 pub use peers::{Asked, Peers};
 pub use pod::{HostTarget, OpenDoor, PodNet, node_addresses};
 pub use range::PodRange;
+pub use steer::{Steer, SteerError, Steering};
 pub use stream::TcpStream;
 pub use switch::{Listening, Notice, Observer, Switch, SwitchConfig};
 pub use tcp::{Family, TcpListener, TcpSocket};

@@ -94,3 +94,24 @@ pub const EPHEMERAL_PORTS: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 /// Added to the port of a door that the kernel does not let this user open.
 pub const UNPRIVILEGED_OFFSET: u16 = 20_000;
+
+/// Endpoints that one process steers at once, UDP doors in its blocks among them. Their table
+/// takes 16 bytes of kernel memory for each, used or not.
+pub const MAX_STEERED_ENDPOINTS: u32 = 65_536;
+
+/// Steered endpoints of one pod, so that a hostile one leaves the table to the others.
+pub const MAX_STEERED_PER_POD: usize = 1024;
+
+/// Blocks of pod addresses that one process steers: four million pods.
+pub const MAX_STEERED_BLOCKS: u32 = 1024;
+
+/// Pod hosts whose connections one process steers: itself, or its children.
+pub const MAX_LANES: u32 = 512;
+
+/// Steered connections that may wait in a listener whose own backlog is shorter. They are accepted
+/// from the kernel at once, so one too many is reset, where a kernel's backlog would let the client
+/// try again: more than what a burst of clients needs, far less than a process has descriptors.
+pub const MAX_PENDING_STEERED: usize = 512;
+
+/// Steered connections that are handed over before others on the same thread have their turn.
+pub const STEERED_BATCH: usize = 64;

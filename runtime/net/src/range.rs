@@ -28,7 +28,7 @@ pub(crate) struct Block {
 
 /// The IPv6 prefix of pods: a unique local address (RFC 4193), the same in every process. The
 /// last 32 bits are the pod's IPv4 address.
-const PODS_V6: [u16; 6] = [0xfd9d, 0x7761, 0x736d, 0x706f, 0, 0];
+pub(crate) const PODS_V6: [u16; 6] = [0xfd9d, 0x7761, 0x736d, 0x706f, 0, 0];
 
 // === impl PodRange ===
 
@@ -104,6 +104,24 @@ impl PodRange {
     /// that `pod` is in.
     pub(crate) fn gateway(&self, pod: Ipv4Addr) -> Ipv4Addr {
         Ipv4Addr::from_bits((pod.to_bits() & mask(self.block)) + 1)
+    }
+
+    /// The block that an address of the range is in.
+    pub(crate) fn block_of(&self, address: Ipv4Addr) -> Block {
+        Block {
+            first: Ipv4Addr::from_bits(address.to_bits() & self.block_mask()),
+            prefix: self.block,
+        }
+    }
+
+    /// The bits that all addresses of the range have in common.
+    pub(crate) fn mask(&self) -> u32 {
+        mask(self.prefix)
+    }
+
+    /// The bits that all addresses of a block have in common.
+    pub(crate) fn block_mask(&self) -> u32 {
+        mask(self.block)
     }
 
     fn contains_v4(&self, address: Ipv4Addr) -> bool {

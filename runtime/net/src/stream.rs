@@ -232,10 +232,11 @@ impl TcpStream {
         &self.0.link
     }
 
-    /// Breaks off a connection in memory that nobody has accepted.
+    /// Breaks off a connection that nobody has accepted.
     pub(crate) fn abort(&self) {
-        if let Link::Memory(end) = &self.0.link {
-            end.abort();
+        match &self.0.link {
+            Link::Memory(end) => end.abort(),
+            Link::Kernel(end) => end.abort(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::lock::Lock;
 use crate::peers::Peers;
 use crate::pod::{OpenDoor, Pod, PodNet};
 use crate::range::PodRange;
+use crate::steer::Steer;
 
 /// The switch of one pod host. Clones are the same switch.
 #[derive(Clone)]
@@ -38,6 +39,9 @@ pub struct SwitchConfig {
     /// Who knows the pods of the run's other switches. With it the switch claims no addresses:
     /// each pod is given its own ([`Switch::add_pod_at`]).
     pub peers: Option<Arc<dyn Peers>>,
+    /// What steers connections to every port of pods into this switch; without it doors are plain
+    /// binds, of declared ports only.
+    pub steering: Option<Arc<dyn Steer>>,
 }
 
 /// Told what happens on the switch. Called on the thread that caused it, with no lock of the
@@ -56,7 +60,7 @@ pub trait Observer: Send + Sync + 'static {
 pub struct Notice {
     /// The pod.
     pub pod: PodId,
-    /// CamelCase: `DoorFailed`, `HostPortConflict`, `DoorMoved`.
+    /// CamelCase: `DoorFailed`, `HostPortConflict`, `DoorMoved`, `SteeringFailed`.
     pub reason: &'static str,
     /// A sentence with the pod, the address, the port and the remedy.
     pub message: String,

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use crate::error::NetError;
 use crate::stream::TcpStream;
 use crate::{
-    Family, Listening, Notice, Observer, Peers, PodNet, PodRange, Switch, SwitchConfig, TcpSocket,
-    UdpSocket,
+    Family, Listening, Notice, Observer, Peers, PodNet, PodRange, Steer, Switch, SwitchConfig,
+    TcpSocket, UdpSocket,
 };
 
 /// Apart from the range of real pods. Every switch claims a block of its own, so tests run side
@@ -48,11 +48,24 @@ const HANG: Duration = Duration::from_secs(20);
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        Self::with(None)
+        Self::make(RANGE, None, None)
     }
 
     /// A switch beside others.
-    pub(crate) fn with(peers: Option<Arc<dyn Peers>>) -> Self {
+    pub(crate) fn beside(peers: Arc<dyn Peers>) -> Self {
+        Self::make(RANGE, Some(peers), None)
+    }
+
+    /// A switch on another range, or one that is steered.
+    pub(crate) fn with(range: PodRange, steering: Option<Arc<dyn Steer>>) -> Self {
+        Self::make(range, None, steering)
+    }
+
+    fn make(
+        range: PodRange,
+        peers: Option<Arc<dyn Peers>>,
+        steering: Option<Arc<dyn Steer>>,
+    ) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let (send_notices, notices) = mpsc::unbounded_channel();
@@ -62,10 +75,11 @@ impl Bench {
             listening: send_listening,
         });
         let config = SwitchConfig {
-            range: RANGE,
+            range,
             kernel: runtime.handle().clone(),
             observer,
             peers,
+            steering,
         };
         Self {
             switch: Switch::new(config).unwrap(),

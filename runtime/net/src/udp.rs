@@ -135,7 +135,7 @@ impl UdpSocket {
             |claim| (claim.reach, claim.port),
         );
         drop(state);
-        let doors = door::open(&self.0.net.pod, Protocol::Udp, reach, port);
+        let doors = door::open(&self.0.net.pod, Protocol::Udp, reach, port).plain;
         let mut state = self.0.state.lock();
         if !self.0.is_closed() {
             state.outside.doors = doors;

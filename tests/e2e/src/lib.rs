@@ -30,4 +30,6 @@ mod preview1;
 #[cfg(test)]
 mod run_cli;
 #[cfg(test)]
+mod steering;
+#[cfg(test)]
 mod volumes;

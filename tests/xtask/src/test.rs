@@ -15,16 +15,11 @@ use crate::{binaries, guests, lines};
 /// address.
 const OWN_NAMESPACE: &str = "WASMPOD_TEST_NETNS";
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 2] = [
     Program {
         name: "ip",
         packages: &["iproute2"],
         without: "tests of addresses outside 127.0.0.0/8 are skipped",
-    },
-    Program {
-        name: "nft",
-        packages: &["nftables"],
-        without: "tests of doors that steer whole ranges are skipped",
     },
     Program {
         name: "unshare",

@@ -75,6 +75,7 @@ pub(crate) fn start(
             return Ok(Arc::new(PodHost::start(PodHostConfig {
                 range: net::PodRange::LOOPBACK,
                 peers: None,
+                steering: steering(),
                 runtime: tokio::runtime::Handle::current(),
                 sink: router,
                 compiler,
@@ -100,6 +101,13 @@ pub(crate) fn start(
         sink: router,
         compiler,
     })))
+}
+
+/// Steering for the pods of this process, where it has the rights. Asks nothing of the kernel yet.
+fn steering() -> Option<Arc<dyn net::Steer>> {
+    // IPv6 addresses of pods would need a route, and a command in the foreground makes none.
+    let steering = || net::Steering::new(net::PodRange::LOOPBACK, &[net::Family::V4]);
+    net::Steering::is_permitted().then(|| Arc::new(steering().lane()) as Arc<dyn net::Steer>)
 }
 
 /// Refuses a directory that somebody else can write to: compiled code in it would run as ours.

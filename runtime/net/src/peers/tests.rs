@@ -76,7 +76,7 @@ impl Pair {
         let mut number = 0;
         let mut one = || {
             number += 1;
-            let bench = Bench::with(Some(Arc::clone(&run) as Arc<dyn Peers>));
+            let bench = Bench::beside(Arc::clone(&run) as Arc<dyn Peers>);
             let network = PodNetwork {
                 hostname: format!("pod{number}"),
                 ..PodNetwork::default()

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::event::PollFlags;
+use rustix::net::sockopt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -75,6 +76,12 @@ impl KernelEnd {
 
     pub(crate) fn socket(&self) -> &KernelSocket {
         &self.shared.socket
+    }
+
+    /// Breaks the connection off as soon as it is dropped.
+    pub(crate) fn abort(&self) {
+        // Where it fails the peer sees an orderly end instead.
+        let _ = sockopt::set_socket_linger(&self.shared.socket, Some(Duration::ZERO));
     }
 
     pub(crate) fn read(&self, into: &mut [u8], peek: bool) -> Result<usize, NetError> {

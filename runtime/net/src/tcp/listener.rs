@@ -1,14 +1,16 @@
 //! Listening sockets: a queue in memory, and doors beside it.
 //!
 //! ```text
-//!   connect in memory ── offer ──> queue ──┐
-//!                                          ├── try_accept ── TcpSocket
-//!   outside ── kernel backlog ── doors ────┘
+//!   connect in memory ── offer ──────> queue ──┐
+//!   outside ── steering ── deliver ──────┘     │
+//!                                              ├── try_accept ── TcpSocket
+//!   outside ── kernel backlog ── doors ────────┘
 //! ```
 //!
 //! Doors are kernel listeners that are asked when the guest accepts; no task stands between, and
 //! what the guest does not accept waits in the kernel's backlog. A listener on the host's network
-//! is one such door and an empty queue. A steered range would [`TcpListener::offer`] here too.
+//! is one such door and an empty queue. What is steered comes to the queue, already accepted: the
+//! kernel's listener is everybody's there.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,13 +25,15 @@ use rustix::net::sockopt;
 
 use super::{Bound, Family, TcpSocket};
 use crate::budget::Share;
-use crate::door::{self, OpenedDoor};
+use crate::door::{self, Doors, OpenedDoor};
 use crate::error::NetError;
 use crate::kernel::{self, KernelSocket};
+use crate::limits::MAX_PENDING_STEERED;
 use crate::lock::Lock;
 use crate::options::Options;
 use crate::pod::PodNet;
 use crate::ports::PortClaim;
+use crate::steer::reset;
 use crate::stream::kernel::KernelEnd;
 use crate::stream::memory::MemoryEnd;
 use crate::stream::pool::Funds;
@@ -47,7 +51,7 @@ struct Shared {
     family: Family,
     address: SocketAddr,
     queue: Lock<Queue>,
-    doors: Lock<Vec<OpenedDoor>>,
+    doors: Lock<Doors>,
 }
 
 struct Queue {
@@ -81,7 +85,14 @@ impl TcpListener {
         let (waiting, options) = (queue.waiting.pop_front(), queue.options);
         drop(queue);
         let stream = match waiting {
-            Some(stream) => stream,
+            Some(stream) => {
+                if let Link::Kernel(end) = stream.link() {
+                    let family = Family::of(stream.remote_address().ip().to_canonical());
+                    let socket = end.socket().as_fd();
+                    kernel::apply(&Options::DEFAULT, &options, family, socket);
+                }
+                stream
+            }
             None => self.accept_outside(&options)?,
         };
         Ok(TcpSocket::accepted(
@@ -103,6 +114,7 @@ impl TcpListener {
         let doors = self.0.doors.lock();
         // Every door must know the waker, so none is skipped.
         let ready = doors
+            .plain
             .iter()
             .filter(|door| door.socket.poll_readable(cx).is_ready())
             .count();
@@ -150,6 +162,36 @@ impl TcpListener {
         Ok(())
     }
 
+    /// Takes a connection that was steered here; resets it where it finds no room, or nobody.
+    pub(crate) fn deliver(&self, socket: OwnedFd, peer: SocketAddr) {
+        let pod = &self.0.net.pod;
+        let shares = pod.slot().and_then(|slot| Ok((slot, pod.kernel_slot()?)));
+        let queue = self.0.queue.lock();
+        let room = queue.backlog.max(MAX_PENDING_STEERED);
+        let has_room = !queue.closed && queue.waiting.len() < room;
+        drop(queue);
+        let (Ok(shares), true) = (shares, has_room) else {
+            return reset(socket);
+        };
+        // Its options follow when it is accepted: they may change until then.
+        let stream = match self.welcome(socket, peer, shares, &Options::DEFAULT) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, %peer, listener = ?self, "a connection to a pod is lost");
+                return;
+            }
+        };
+        let mut queue = self.0.queue.lock();
+        if queue.closed {
+            drop(queue);
+            return stream.abort();
+        }
+        queue.waiting.push_back(stream);
+        let waiters = queue.waiters.take();
+        drop(queue);
+        waiters.wake();
+    }
+
     /// Stops listening: waiting connections are reset, doors close.
     pub(crate) fn close(&self) {
         let mut queue = self.0.queue.lock();
@@ -168,7 +210,7 @@ impl TcpListener {
     }
 
     /// Takes the doors that were opened for it, unless the pod was removed meanwhile.
-    fn take_doors(&self, doors: Vec<OpenedDoor>) {
+    fn take_doors(&self, doors: Doors) {
         let queue = self.0.queue.lock();
         if !queue.closed {
             *self.0.doors.lock() = doors;
@@ -178,7 +220,7 @@ impl TcpListener {
     pub(crate) fn set_backlog(&self, backlog: u32) {
         self.0.queue.lock().backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
         if self.0.net.is_host_network() {
-            for door in self.0.doors.lock().iter() {
+            for door in &self.0.doors.lock().plain {
                 // A second listen(2) only changes the length of the queue.
                 let _ =
                     rustix::net::listen(&door.socket, i32::try_from(backlog).unwrap_or(i32::MAX));
@@ -192,18 +234,23 @@ impl TcpListener {
 
     fn accept_outside(&self, options: &Options) -> Result<TcpStream, NetError> {
         let doors = self.0.doors.lock();
-        if doors.is_empty() {
+        if doors.plain.is_empty() {
             return Err(NetError::WouldBlock);
         }
         let pod = &self.0.net.pod;
         let shares = pod.slot().and_then(|slot| Ok((slot, pod.kernel_slot()?)));
         let (slot, share) = match shares {
-            Err(_) if !doors.iter().any(|door| door.socket.has(PollFlags::IN)) => {
+            Err(_)
+                if !doors
+                    .plain
+                    .iter()
+                    .any(|door| door.socket.has(PollFlags::IN)) =>
+            {
                 return Err(NetError::WouldBlock);
             }
             other => other?,
         };
-        let mut accepted = doors.iter().map(|door| door.socket.accept());
+        let mut accepted = doors.plain.iter().map(|door| door.socket.accept());
         let first = accepted.find(|result| !matches!(result, Err(NetError::WouldBlock)));
         let (socket, peer) = first.unwrap_or(Err(NetError::WouldBlock))?;
         drop(doors);
@@ -279,7 +326,7 @@ impl ListenGuard {
     ) -> Result<Self, NetError> {
         let pod = &net.pod;
         let (address, claim, doors) = match bound {
-            Bound::Port(claim) => (claim.address(), Some(claim), Vec::new()),
+            Bound::Port(claim) => (claim.address(), Some(claim), Doors::default()),
             Bound::Kernel(socket, share) => {
                 rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
                 let address = kernel::local_address(&socket)?;
@@ -287,7 +334,7 @@ impl ListenGuard {
                 (
                     address,
                     None,
-                    vec![OpenedDoor::without_record(socket, share)],
+                    Doors::of(OpenedDoor::without_record(socket, share)),
                 )
             }
         };

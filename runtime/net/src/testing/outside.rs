@@ -176,6 +176,7 @@ fn node() {
         kernel: runtime.handle().clone(),
         observer: Arc::new(Silent),
         peers: None,
+        steering: None,
     };
     let switch = Switch::new(config).unwrap();
     let pod = switch.add_pod(PodId(1), &PodNetwork::default()).unwrap();

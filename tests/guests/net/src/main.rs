@@ -14,7 +14,7 @@ const CASES: &[case::Case] = &[
     ("echo", "ADDR [CONNECTIONS]: gives back what it gets, one connection after the other", serve::echo),
     ("page", "ADDR TEXT [COUNT]: answers HTTP requests with TEXT and both addresses", serve::page),
     ("peers", "ADDR [COUNT]: prints both addresses of every connection", serve::peers),
-    ("hold", "ADDR: listens and never accepts", serve::hold),
+    ("hold", "ADDR [PORTS]: listens on so many ports from there and never accepts", serve::hold),
     ("stall", "ADDR: accepts one connection and never reads", serve::stall),
     ("half-serve", "ADDR: reads one connection to its end, then answers how much came", serve::half),
     ("many-serve", "ADDR COUNT: holds COUNT connections, then answers a byte on each", serve::many),

@@ -75,7 +75,13 @@ pub(crate) fn peers(args: &Args) -> io::Result<()> {
 }
 
 pub(crate) fn hold(args: &Args) -> io::Result<()> {
-    let _listener = listen(args.text(0)?)?;
+    let first = listen(args.text(0)?)?;
+    let mut address = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..args.number(1, 1_usize)? {
+        address.set_port(address.port() + 1);
+        listeners.push(listen(&address.to_string())?);
+    }
     sleep_forever()
 }
 

@@ -172,6 +172,7 @@ impl Pod {
             kernel: Handle::current(),
             observer: Arc::new(Deaf),
             peers: None,
+            steering: None,
         };
         let switch = Switch::new(config).unwrap();
         let net = switch.add_pod(PodId(1), &PodNetwork::default()).unwrap();

@@ -74,6 +74,7 @@ impl Stand {
             kernel: runtime.handle().clone(),
             observer: Arc::new(Unobserved),
             peers: None,
+            steering: None,
         })?;
         let volumes = PodVolumes::new(folder.to_owned(), BTreeMap::new());
         let root = RootSpec {

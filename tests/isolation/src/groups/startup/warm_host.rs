@@ -83,6 +83,7 @@ impl WarmHost {
                 memory_dir: None,
                 range: net::PodRange::LOOPBACK,
                 peers: None,
+                steering: None,
                 runtime: runtime.handle().clone(),
                 sink: Arc::clone(&router) as _,
                 compiler: Arc::new(NoCompiler),

@@ -1,0 +1,366 @@
+//! Steering with a real program in the kernel, and without one where that shows more.
+//!
+//! Tests that need rights say by name that they are skipped without them. All addresses are in
+//! 127.0.0.0/8, but for `IPv6` (the module `v6`), which makes a network namespace of its own.
+
+mod speed;
+mod v6;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
+
+use model::runtime::{Door, PodNetwork};
+
+use super::*;
+use crate::range::Block;
+use crate::testing::{Bench, RANGE, at, listen, udp};
+use crate::{NetError, PodNet};
+
+/// A switch that is steered; nothing without the rights, and then it says so.
+fn steered() -> Option<Bench> {
+    if Steering::is_permitted() {
+        return Some(Bench::with(RANGE, Some(lane())));
+    }
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test");
+    let why = "needs CAP_BPF and CAP_NET_ADMIN: run `cargo xtask test` as root";
+    writeln!(std::io::stderr(), "skipped: {name}: {why}").unwrap();
+    None
+}
+
+fn lane() -> Arc<dyn Steer> {
+    Arc::new(Steering::new(RANGE, &[Family::V4]).lane())
+}
+
+/// A program of the host that listens on every address.
+fn wildcard() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+fn refuses(address: SocketAddr) -> bool {
+    let error = TcpStream::connect(address).err();
+    error.is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}
+
+fn declared(protocol: Protocol, port: u16, host: Option<SocketAddr>) -> PodNetwork {
+    let door = Door {
+        port,
+        protocol,
+        host: host.map(|host| (host.ip(), host.port())),
+    };
+    PodNetwork {
+        doors: vec![door],
+        ..PodNetwork::default()
+    }
+}
+
+/// An address of the pod's block that no pod has.
+fn spare(pod: &PodNet) -> SocketAddr {
+    let IpAddr::V4(address) = pod.addresses()[0] else {
+        panic!("IPv4 comes first");
+    };
+    let [a, b, c, _] = address.octets();
+    SocketAddr::from(([a, b, c, 250], 18_080))
+}
+
+#[test]
+fn every_listener_is_reached_and_no_longer_than_it_listens() {
+    let Some(bench) = steered() else { return };
+    let pod = bench.pod(1);
+    let at = |address, port| at(address, port, [&pod, &pod]);
+    // Where it listens, and whether the outside reaches it.
+    let cases = [
+        ("0.0.0.0", 80, true),
+        ("A", 81, true),
+        ("0.0.0.0", 40_000, true),
+        ("127.0.0.1", 8080, false),
+    ];
+    for (address, port, reached) in cases {
+        let (own, case) = (at("A", port), format!("{address}:{port}"));
+        let listener = listen(&pod, at(address, port));
+        let doors: Vec<_> = pod.doors().iter().map(|door| door.host).collect();
+        assert_eq!(doors, if reached { vec![own] } else { vec![] }, "{case}");
+        if !reached {
+            assert!(refuses(own), "{case}");
+            continue;
+        }
+        let mut client = TcpStream::connect(own).unwrap();
+        let server = bench.accept(&listener);
+        assert_eq!(server.local_address(), Ok(own), "{case}");
+        let IpAddr::V4(pod_ip) = own.ip() else {
+            unreachable!()
+        };
+        let peer = (RANGE.gateway(pod_ip), client.local_addr().unwrap().port());
+        assert_eq!(server.remote_address(), Ok(peer.into()), "{case}");
+        client.write_all(b"question").unwrap();
+        let stream = server.stream().unwrap();
+        assert_eq!(bench.read(stream, 8), b"question", "{case}");
+        stream.write_permitted(b"answer").unwrap();
+        drop(server);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "answer", "{case}");
+        // One that nobody accepted ends with its listener.
+        let mut waiting = TcpStream::connect(own).unwrap();
+        let socket = listener.listener().unwrap();
+        bench.wait(|cx| socket.poll_acceptable(cx));
+        drop(listener);
+        let end = waiting.read(&mut [0]).unwrap_err();
+        assert_eq!(end.kind(), ErrorKind::ConnectionReset, "{case}");
+        assert!(refuses(own), "{case}");
+        assert_eq!(pod.doors(), [], "{case}");
+    }
+    let counters = pod.counters();
+    assert_eq!((counters.received, counters.sent), (24, 18));
+}
+
+#[test]
+fn where_no_guest_listens_nobody_answers_while_it_is_steered() {
+    let Some(bench) = steered() else { return };
+    let (_host, port) = wildcard();
+    let (first, second) = (bench.pod(1), bench.pod(2));
+    let at = |address| at(address, port, [&first, &second]);
+    let free = TcpStream::connect(at("A"));
+    assert!(free.is_ok(), "nothing is steered before the first listener");
+    let listener = listen(&first, at("0.0.0.0"));
+    TcpStream::connect(at("A")).unwrap();
+    assert_eq!(bench.accept(&listener).local_address(), Ok(at("A")));
+    let beside = spare(&first).ip();
+    for nobody in [at("B"), SocketAddr::new(beside, port)] {
+        assert!(refuses(nobody), "{nobody}");
+    }
+    TcpStream::connect(at("127.0.0.1")).unwrap();
+    let (one, two) = (at("A"), at("B"));
+    drop(listener);
+    assert!(refuses(one), "{one}");
+    drop((first, second, bench));
+    for address in [one, two] {
+        let answered = TcpStream::connect(address);
+        assert!(
+            answered.is_ok(),
+            "{address} is as if there had been no steering"
+        );
+    }
+}
+
+#[test]
+fn switches_side_by_side_have_their_own_doors() {
+    let (Some(one), Some(two)) = (steered(), steered()) else {
+        return;
+    };
+    let pods = [one.pod(1), two.pod(1)];
+    let at = |address, port| at(address, port, [&pods[0], &pods[1]]);
+    let shared = [&pods[0], &pods[1]].map(|pod| listen(pod, at("0.0.0.0", 80)));
+    let own = [
+        listen(&pods[0], at("0.0.0.0", 81)),
+        listen(&pods[1], at("0.0.0.0", 82)),
+    ];
+    for (bench, listener, address) in [
+        (&one, &shared[0], at("A", 80)),
+        (&two, &shared[1], at("B", 80)),
+        (&one, &own[0], at("A", 81)),
+        (&two, &own[1], at("B", 82)),
+    ] {
+        TcpStream::connect(address).unwrap();
+        assert_eq!(bench.accept(listener).local_address(), Ok(address));
+    }
+    for address in [at("A", 82), at("B", 81)] {
+        assert!(refuses(address), "{address}");
+    }
+}
+
+#[test]
+fn plain_doors_work_in_a_steered_block() {
+    let Some(bench) = steered() else { return };
+    let asked = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let first = bench.pod_with(1, declared(Protocol::Udp, 53, None));
+    let published = spare(&first);
+    let second = bench.pod_with(2, declared(Protocol::Tcp, 8080, Some(published)));
+    let at = |address, port| at(address, port, [&first, &second]);
+
+    let listener = listen(&second, at("0.0.0.0", 8080));
+    for door in [published, at("B", 8080)] {
+        TcpStream::connect(door).unwrap();
+        bench.accept(&listener);
+    }
+    assert_eq!(second.doors().len(), 2);
+
+    let server = udp(&first, at("0.0.0.0", 53));
+    asked.send_to(b"question", at("A", 53)).unwrap();
+    let (question, from) = bench.receive(&server);
+    assert_eq!(question, b"question");
+    server.try_send(b"answer", Some(from)).unwrap();
+    let (length, by) = asked.recv_from(&mut [0; 16]).unwrap();
+    assert_eq!((length, by), (6, at("A", 53)));
+
+    // A datagram to a port that no door has reaches no program of the host either.
+    let host = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let asking = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = host.local_addr().unwrap().port();
+    asking.connect(at("A", port)).unwrap();
+    asking.send(b"anyone?").unwrap();
+    let refused = asking.recv(&mut [0; 8]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// Two lanes of one process, each with a block that no switch claims here, from `block` on.
+fn two_lanes(block: u32) -> [(Lane, Block); 2] {
+    let steering = Steering::new(RANGE, &[Family::V4]);
+    [block, block + 1].map(|number| {
+        let (lane, block) = (steering.lane(), RANGE.block(number));
+        assert_eq!(lane.listeners().unwrap().len(), 1);
+        lane.add_block(block.first).unwrap();
+        (lane, block)
+    })
+}
+
+#[test]
+fn a_lane_opens_what_is_its_own_and_no_more() {
+    if steered().is_none() {
+        return;
+    }
+    let [(lane, own), (_other, others)] = two_lanes(600);
+    let at = |ip: IpAddr| (Protocol::Tcp, SocketAddr::new(ip, 80));
+    let (mine, theirs) = (at(own.pod(0).into()), at(others.pod(0).into()));
+    let (nobodys, six) = (RANGE.block(602).pod(0), RANGE.twin(own.pod(0)));
+    let datagrams = (Protocol::Udp, mine.1);
+    let cases = [
+        ("its own", mine, Way::Listener, "ok"),
+        ("a plain door", datagrams, Way::Socket, "ok"),
+        ("a steered datagram", datagrams, Way::Listener, "datagrams"),
+        ("another's", theirs, Way::Listener, "foreign"),
+        ("nobody's", at(nobodys.into()), Way::Socket, "foreign"),
+        (
+            "of no pod",
+            at([127, 0, 0, 1].into()),
+            Way::Listener,
+            "foreign",
+        ),
+        ("IPv6, unsteered", at(six.into()), Way::Listener, "foreign"),
+    ];
+    for (name, (protocol, at), way, expected) in cases {
+        let outcome = match lane.open(Endpoint { protocol, at }, way) {
+            Ok(()) => "ok",
+            Err(SteerError::Foreign(_)) => "foreign",
+            Err(SteerError::Datagrams(_)) => "datagrams",
+            Err(error) => panic!("{name}: {error}"),
+        };
+        assert_eq!(outcome, expected, "{name}");
+    }
+    let inside = lane.add_block(own.pod(0));
+    assert!(matches!(inside, Err(SteerError::Foreign(_))));
+}
+
+#[test]
+fn what_a_lane_opened_goes_with_it() {
+    if steered().is_none() {
+        return;
+    }
+    let [(lane, own), (_other, others)] = two_lanes(610);
+    let (_host, port) = wildcard();
+    let [mine, theirs] = [own, others].map(|block| SocketAddr::from((block.pod(0), port)));
+    assert!(refuses(mine) && refuses(theirs));
+    drop(lane);
+    TcpStream::connect(mine).unwrap();
+    assert!(refuses(theirs));
+}
+
+/// What a switch asks for, and what it does where it is refused.
+#[derive(Debug)]
+struct Recorder {
+    said: Mutex<Vec<String>>,
+    works: bool,
+}
+
+impl Recorder {
+    fn new(works: bool) -> Arc<Self> {
+        Arc::new(Self {
+            said: Mutex::default(),
+            works,
+        })
+    }
+
+    fn say(&self, word: String) -> Result<(), SteerError> {
+        self.said.lock().unwrap().push(word);
+        self.works.then_some(()).ok_or(SteerError::Kernel {
+            step: "a test",
+            why: "it does not".to_owned(),
+        })
+    }
+
+    fn said(&self) -> Vec<String> {
+        std::mem::take(&mut self.said.lock().unwrap())
+    }
+}
+
+impl Steer for Recorder {
+    fn listeners(&self) -> Result<Vec<(Family, OwnedFd)>, SteerError> {
+        self.say("listeners".to_owned())?;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Ok(vec![(Family::V4, listener.into())])
+    }
+
+    fn add_block(&self, first: Ipv4Addr) -> Result<(), SteerError> {
+        self.say(format!("block {}", first == RANGE.block_of(first).first))
+    }
+
+    fn open(&self, endpoint: Endpoint, way: Way) -> Result<(), SteerError> {
+        let port = endpoint.at.port();
+        self.say(format!("open {:?} {port} {way:?}", endpoint.protocol))
+    }
+
+    fn close(&self, endpoint: Endpoint) {
+        let port = endpoint.at.port();
+        let closed = self.say(format!("close {:?} {port}", endpoint.protocol));
+        assert!(closed.is_ok(), "what was refused is not closed");
+    }
+}
+
+#[test]
+fn a_switch_begins_to_steer_with_its_first_door() {
+    let steer = Recorder::new(true);
+    let bench = Bench::with(RANGE, Some(Arc::clone(&steer) as _));
+    let pod = bench.pod_with(1, declared(Protocol::Udp, 5353, None));
+    let at = |address, port| at(address, port, [&pod, &pod]);
+    let _inside = listen(&pod, at("127.0.0.1", 79));
+    let _undeclared = udp(&pod, at("0.0.0.0", 5354));
+    assert_eq!(
+        steer.said(),
+        [""; 0],
+        "what nobody outside reaches asks for nothing"
+    );
+    let listener = listen(&pod, at("0.0.0.0", 80));
+    assert_eq!(
+        steer.said(),
+        ["listeners", "block true", "open Tcp 80 Listener"]
+    );
+    let six = listen(&pod, at("::", 80));
+    let server = udp(&pod, at("0.0.0.0", 5353));
+    assert_eq!(steer.said(), ["open Udp 5353 Socket"]);
+    drop((listener, server, six));
+    assert_eq!(steer.said(), ["close Tcp 80", "close Udp 5353"]);
+}
+
+#[test]
+fn where_steering_fails_doors_are_plain_and_one_notice_says_why() {
+    let steer = Recorder::new(false);
+    let mut bench = Bench::with(RANGE, Some(Arc::clone(&steer) as _));
+    let pod = bench.pod_with(1, declared(Protocol::Tcp, 8080, None));
+    let at = |address, port| at(address, port, [&pod, &pod]);
+    let undeclared = listen(&pod, at("0.0.0.0", 8081));
+    let notice = bench.notice();
+    assert_eq!((notice.reason, notice.warning), ("SteeringFailed", true));
+    for part in ["port 8081", "pod1", "it does not"] {
+        assert!(notice.message.contains(part), "{}", notice.message);
+    }
+    let declared = listen(&pod, at("0.0.0.0", 8080));
+    TcpStream::connect(at("A", 8080)).unwrap();
+    bench.accept(&declared);
+    assert!(refuses(at("A", 8081)));
+    assert_eq!(undeclared.try_accept().err(), Some(NetError::WouldBlock));
+    assert!(bench.notices.try_recv().is_err(), "it is told once");
+}
