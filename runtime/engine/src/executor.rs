@@ -17,7 +17,7 @@
 //! one. That makes a round trip between two guests cost two switches of stack, not two of thread.
 //!
 //! A worker without work sleeps; while work comes in quick succession one of them looks for it for
-//! a moment before ([`patience`]).
+//! a moment before (`patience`).
 
 mod patience;
 mod queue;
