@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::R
 use std::time::{Duration, Instant};
 
 use model::runtime::{Limits, Stats};
+use rustix::time::{ClockId, clock_gettime};
 
 /// The period over which `limits.cpu` is a budget: the kernel's default for cgroups.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -201,6 +202,15 @@ impl Account {
             milli => Some(nanos(PERIOD).saturating_mul(u64::from(milli)) / 1000),
         }
     }
+}
+
+/// CPU time of this thread so far: an account is charged what lies between two of these.
+pub(crate) fn thread_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or(0),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// A size as people read it, to a tenth of a MiB.

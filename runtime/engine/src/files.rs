@@ -5,14 +5,12 @@
 //! that they take on a CPU is the container's.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use volume::{FsError, MountTable};
 
-use crate::account::Account;
+use crate::account::{Account, thread_time};
 
 /// File calls of one pod that may be under way at once: a pod that hangs on a dead disk takes so
 /// many threads and no more.
@@ -107,13 +105,4 @@ pub(crate) fn finished<T>(
         tracing::error!(%error, "a file call did not finish");
         Err(FsError::Io)
     })
-}
-
-/// CPU time of this thread so far.
-fn thread_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(
-        u64::try_from(now.tv_sec).unwrap_or(0),
-        u32::try_from(now.tv_nsec).unwrap_or(0),
-    )
 }

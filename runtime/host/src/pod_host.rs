@@ -254,6 +254,18 @@ impl Runtime for PodHost {
 
 // === impl Inner ===
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A parked guest holds the engine, and its own wakers hold the guest: none ends by itself.
+        let pods = self.pods.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for run in pods.values().flat_map(|pod| pod.take_all()) {
+            if let Some(instance) = run.instance.get() {
+                instance.kill(instance::signalled(9));
+            }
+        }
+    }
+}
+
 impl Inner {
     fn create_pod(
         &self,

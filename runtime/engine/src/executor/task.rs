@@ -13,12 +13,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
-
-use rustix::time::{ClockId, clock_gettime};
 
 use super::Shared;
-use crate::account::Account;
+use crate::account::{Account, thread_time};
 
 const IDLE: u8 = 0;
 const QUEUED: u8 = 1;
@@ -234,12 +231,4 @@ impl TaskHandle {
             self.task.shared.call_one();
         }
     }
-}
-
-/// CPU time of this thread so far.
-fn thread_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanos = u32::try_from(now.tv_nsec).unwrap_or(0);
-    Duration::new(seconds, nanos)
 }
