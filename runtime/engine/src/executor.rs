@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     work: Condvar,
     /// Changes with whatever a worker that looks for work should see.
     posted: AtomicU32,
+    /// Whether looking is of use: not where it would hold up the one processor there is.
+    may_look: bool,
     tick: Tick,
 }
 
@@ -68,16 +70,17 @@ impl Executor {
     /// # Errors
     /// When the system refuses a thread.
     pub fn start(runtime: &Handle) -> io::Result<Self> {
+        let workers = thread::available_parallelism().map_or(1, usize::from);
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             work: Condvar::new(),
             posted: AtomicU32::new(0),
+            may_look: workers > 1,
             tick: Tick::default(),
         });
         let executor = Self {
             shared: Arc::clone(&shared),
         };
-        let workers = thread::available_parallelism().map_or(1, usize::from);
         for n in 0..workers {
             let (shared, runtime) = (Arc::clone(&shared), runtime.clone());
             thread::Builder::new()
@@ -149,7 +152,9 @@ impl Shared {
         let mut queue = self.lock();
         queue.push(task);
         let is_for_own_thread = task::on_worker() && queue.len() <= 1;
-        let wake = queue.has_idle_worker() && !queue.is_looking();
+        // The worker that looks takes one, as soon as it is on its processor.
+        let is_seen = queue.is_looking() && queue.len() <= 1;
+        let wake = queue.has_idle_worker() && !is_seen;
         drop(queue);
         if is_for_own_thread {
             return;
@@ -181,6 +186,7 @@ impl Shared {
         loop {
             match queue.next() {
                 Next::Run(task) => {
+                    queue.take_expected();
                     if let Some(since) = idle_since.take() {
                         patience.waited(Instant::now().saturating_duration_since(since));
                         // While this worker looked, no other was woken.
@@ -204,7 +210,8 @@ impl Shared {
                     } else {
                         patience.time().filter(|_| is_new)
                     };
-                    queue = match look.filter(|_| timeout.is_none()) {
+                    let may_look = self.may_look && timeout.is_none();
+                    queue = match look.filter(|_| may_look) {
                         Some(time) if queue.begin_looking() => self.look(queue, time),
                         _ => self.sleep(queue, timeout),
                     };

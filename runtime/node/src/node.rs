@@ -65,7 +65,8 @@ impl Node {
         }
     }
 
-    /// Runs a pod from its beginning.
+    /// Runs a pod from its beginning. Its first steps, as far as they wait for nobody, are taken on
+    /// the caller's thread: where a pod gets a process of its own, that is begun here.
     pub fn run_pod(&self, pod: Pod) -> PodHandle {
         let (pod, id) = (Arc::new(pod), self.next_id());
         let state = State::new(Arc::clone(&pod), id, self.shared.config.clock.now());
