@@ -14,14 +14,24 @@ pub type Contents = BTreeMap<String, Bytes>;
 /// The contents of a ConfigMap: `data` as it is, `binaryData` decoded.
 pub fn config_map(object: &Object) -> Contents {
     let top = object.top();
-    let (data, binary) = (top.field("data"), top.field("binaryData"));
-    let plain = data
-        .entries()
-        .map(|(key, value)| (key.to_owned(), text(value.text())));
+    let binary = top.field("binaryData");
     let decoded = binary
         .entries()
         .map(|(key, value)| (key.to_owned(), decoded(value.text())));
-    plain.chain(decoded).collect()
+    config_map_texts(object)
+        .into_iter()
+        .chain(decoded)
+        .collect()
+}
+
+/// The `data` of a ConfigMap alone.
+pub fn config_map_texts(object: &Object) -> Contents {
+    let top = object.top();
+    let data = top.field("data");
+    let plain = data
+        .entries()
+        .map(|(key, value)| (key.to_owned(), text(value.text())));
+    plain.collect()
 }
 
 /// The contents of a Secret: `data` decoded, `stringData` over it.

@@ -17,6 +17,8 @@ use crate::config::{self, Kind};
 
 /// Bytes of the header of a 64-bit ELF file.
 const ELF_HEADER: usize = 64;
+/// What they begin with.
+const ELF_MAGIC: &[u8] = b"\x7fELF";
 // Elf64_Ehdr: e_shoff, e_shentsize, e_shnum.
 const SECTIONS_AT: usize = 0x28;
 const SECTION_SIZE_AT: usize = 0x3a;
@@ -113,7 +115,8 @@ pub fn is_whole(code: &File) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
         Err(error) => return Err(error),
     }
-    if Engine::detect_precompiled(&header).is_none() {
+    // Whose ELF file it is, is asked when it is loaded: that takes more of it than the header.
+    if !header.starts_with(ELF_MAGIC) {
         return Ok(false);
     }
     let part = |at: usize| header.get(at..).unwrap_or_default();

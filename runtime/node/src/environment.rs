@@ -108,7 +108,7 @@ impl Environment {
                     key,
                     "ConfigMap",
                     namespace,
-                    objects.config_map(namespace, &key.name),
+                    objects.config_map_texts(namespace, &key.name),
                 )?,
                 EnvValue::SecretKey(key) => text_of(
                     key,
@@ -184,7 +184,7 @@ impl Environment {
     ) -> Result<(), EnvironmentError> {
         let (kind, name, contents) = match &from.source {
             EnvFromSource::ConfigMap(name) => {
-                ("configmap", name, objects.config_map(namespace, name))
+                ("configmap", name, objects.config_map_texts(namespace, name))
             }
             EnvFromSource::Secret(name) => ("secret", name, objects.secret(namespace, name)),
         };
@@ -287,7 +287,13 @@ mod tests {
     struct Fixed;
 
     impl Objects for Fixed {
-        fn config_map(&self, _: &str, name: &str) -> Option<Data> {
+        fn config_map(&self, namespace: &str, name: &str) -> Option<Data> {
+            let mut data = Data::unwrap_or_clone(self.config_map_texts(namespace, name)?);
+            data.insert("binary".to_owned(), Bytes::from_static(b"\0\x01"));
+            Some(Arc::new(data))
+        }
+
+        fn config_map_texts(&self, _: &str, name: &str) -> Option<Data> {
             let pairs = [("colour", "red"), ("bad=key", "x"), ("size", "9")];
             (name == "settings")
                 .then(|| Arc::new(pairs.map(|(k, v)| (k.to_owned(), Bytes::from(v))).into()))

@@ -12,6 +12,8 @@ pub type Data = Arc<Contents>;
 pub trait Objects: Send + Sync + 'static {
     /// The contents of a ConfigMap; nothing where there is none of that name.
     fn config_map(&self, namespace: &str, name: &str) -> Option<Data>;
+    /// Its `data` alone, without `binaryData`: all that variables are made from.
+    fn config_map_texts(&self, namespace: &str, name: &str) -> Option<Data>;
     /// The contents of a Secret; nothing where there is none of that name.
     fn secret(&self, namespace: &str, name: &str) -> Option<Data>;
 }
@@ -29,6 +31,7 @@ pub enum ObjectKind {
 #[derive(Debug, Default)]
 pub struct ManifestObjects {
     config_maps: Named,
+    config_map_texts: Named,
     secrets: Named,
 }
 
@@ -42,10 +45,14 @@ impl ManifestObjects {
     pub fn new(workload: &api::Workload) -> Self {
         let key = |object: &api::Object| (object.namespace().to_owned(), object.name().to_owned());
         let config_maps = workload.config_maps.iter();
+        let texts = workload.config_maps.iter();
         let secrets = workload.secrets.iter();
         Self {
             config_maps: config_maps
                 .map(|object| (key(object), Arc::new(data::config_map(object))))
+                .collect(),
+            config_map_texts: texts
+                .map(|object| (key(object), Arc::new(data::config_map_texts(object))))
                 .collect(),
             secrets: secrets
                 .map(|object| (key(object), Arc::new(data::secret(object))))
@@ -57,6 +64,10 @@ impl ManifestObjects {
 impl Objects for ManifestObjects {
     fn config_map(&self, namespace: &str, name: &str) -> Option<Data> {
         find(&self.config_maps, namespace, name)
+    }
+
+    fn config_map_texts(&self, namespace: &str, name: &str) -> Option<Data> {
+        find(&self.config_map_texts, namespace, name)
     }
 
     fn secret(&self, namespace: &str, name: &str) -> Option<Data> {

@@ -164,6 +164,10 @@ fn fqdn(pod: &Pod, dns: &Dns) -> Option<String> {
 fn network(pod: &Pod, config: &Config) -> PodNetwork {
     let (name, namespace) = (&pod.identity.name, &pod.identity.namespace);
     let mut names = vec![name.clone(), format!("{name}.{namespace}")];
+    if pod.hostname_as_fqdn && !names.contains(&pod.hostname) {
+        // In its /etc/hosts beside the full name, which its host name is.
+        names.push(pod.hostname.clone());
+    }
     if let (Some(fqdn), Some(subdomain)) = (fqdn(pod, &config.dns), &pod.subdomain) {
         names.push(format!("{}.{subdomain}", pod.hostname));
         names.push(fqdn);

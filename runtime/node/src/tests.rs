@@ -98,6 +98,10 @@ impl Objects for Shelf {
         self.config_maps.lock().unwrap().get(name).cloned()
     }
 
+    fn config_map_texts(&self, namespace: &str, name: &str) -> Option<Data> {
+        self.config_map(namespace, name)
+    }
+
     fn secret(&self, _: &str, _: &str) -> Option<Data> {
         None
     }

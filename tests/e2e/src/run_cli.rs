@@ -1,5 +1,7 @@
 //! The command line: what `wasmpod run` takes, how it ends, and what it says of mistakes.
 
+use std::fs;
+
 use anyhow::ensure;
 use rustix::process::Signal;
 
@@ -377,5 +379,31 @@ fn the_table_at_the_end_tells_what_each_container_did() -> anyhow::Result<()> {
             "`{part}` is not in the row `{row}` of\n{said}"
         );
     }
+    Ok(())
+}
+
+#[test]
+fn the_second_run_finds_the_code_of_the_first() -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let data = tempfile::tempdir()?;
+    let pod = pod("p", "c", "hello");
+    let mut files = Vec::new();
+    for _ in 0..2 {
+        let ended = Run::of(&pod)?.data(data.path()).finish()?;
+        assert_eq!(ended.code, Some(0), "{}", ended.said.transcript());
+        let mut codes = Vec::new();
+        for entry in fs::read_dir(data.path().join("code"))? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "cwasm")
+            {
+                codes.push((path.clone(), path.metadata()?.ino()));
+            }
+        }
+        assert_eq!(codes.len(), 1);
+        files.push(codes);
+    }
+    assert_eq!(files[0], files[1], "it was compiled again");
     Ok(())
 }
