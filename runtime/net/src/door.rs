@@ -8,6 +8,9 @@
 //! `--publish`) or to the pod's own; for a user without rights it is the only sort, and only
 //! declared ports have one. Where the pod's addresses are steered, a TCP listener is reached at the
 //! pod's address whatever its port, declared or not: that door is an entry in a table (`steered`).
+//!
+//! No door stands at another pod's address, nor at one that a pod could get: what arrives there is
+//! that pod's, whoever asked first.
 
 mod steered;
 
@@ -28,7 +31,7 @@ use crate::kernel::{self, KernelSocket};
 use crate::limits::{MAX_PENDING_PER_DOOR, UNPRIVILEGED_OFFSET};
 use crate::pod::{OpenDoor, Pod};
 use crate::ports::Reach;
-use crate::steer::SteeredEndpoint;
+use crate::steer::{SteerError, SteeredEndpoint};
 use crate::switch::Notice;
 use crate::tcp::Family;
 
@@ -42,11 +45,12 @@ pub(crate) struct Doors {
 /// A plain door that is open, held by the socket behind it.
 #[derive(Debug)]
 pub(crate) struct OpenedDoor {
-    pub(crate) socket: KernelSocket,
-    /// Lets it be reached although its address is steered.
+    /// Lets it be reached although its address is steered. Goes before the socket: without one the
+    /// kernel would look for another that takes the connection.
     _passage: Option<SteeredEndpoint>,
+    pub(crate) socket: KernelSocket,
     _share: Share,
-    _record: Option<Record>,
+    record: Option<Record>,
 }
 
 /// An entry in the pod's list of open doors; gone when dropped.
@@ -148,7 +152,7 @@ fn open_one(pod: &Arc<Pod>, protocol: Protocol, port: u16, wanted: Wanted) -> Op
         return None;
     }
     match bind(pod, protocol, wanted.host) {
-        Ok((socket, share, host)) => {
+        Ok((mut opened, host)) => {
             let moved = host.port() != wanted.host.port() && wanted.host.port() != 0;
             let door = OpenDoor {
                 port,
@@ -161,16 +165,12 @@ fn open_one(pod: &Arc<Pod>, protocol: Protocol, port: u16, wanted: Wanted) -> Op
             if moved {
                 pod.tell(moved_notice(pod, wanted.host, host));
             }
-            Some(OpenedDoor {
-                socket,
-                _passage: steered::pass(pod, protocol, host),
-                _share: share,
-                _record: Some(Record::of(pod, protocol, wanted.host)),
-            })
+            opened.record = Some(Record::of(pod, protocol, wanted.host));
+            Some(opened)
         }
         Err(error) => {
             drop(open);
-            if wanted.optional {
+            if wanted.optional && matches!(error, Failure::Bind(_) | Failure::Limit(_)) {
                 pod.fabric.doors_v6.store(false, Ordering::Relaxed);
                 tracing::debug!(host = %wanted.host, ?error, "no door for a pod's IPv6 address");
             } else {
@@ -188,14 +188,24 @@ enum Failure {
     Bind(Errno),
     /// The pod has too many kernel sockets, or the reactor took none.
     Limit(NetError),
+    /// An address that is for pods, and not this one's.
+    NotOwn,
+    /// Another of the pod's doors is there.
+    Taken,
+    /// The pod's addresses are steered, and there is no way through to the door.
+    Steer(SteerError),
 }
 
-/// Binds; where the port is not for this user, [`UNPRIVILEGED_OFFSET`] higher.
+/// Binds, where a pod may have a door at all; where the port is not for this user, [`UNPRIVILEGED_OFFSET`] higher.
 fn bind(
     pod: &Pod,
     protocol: Protocol,
     host: SocketAddr,
-) -> Result<(KernelSocket, Share, SocketAddr), Failure> {
+) -> Result<(OpenedDoor, SocketAddr), Failure> {
+    let address = host.ip().to_canonical();
+    if pod.in_pod_range(address) && !pod.is_own(address) {
+        return Err(Failure::NotOwn);
+    }
     let share = pod.kernel_slot().map_err(Failure::Limit)?;
     let kind = match protocol {
         Protocol::Tcp => SocketType::STREAM,
@@ -209,11 +219,13 @@ fn bind(
     let socket = socket.map_err(Failure::Bind)?;
     let bound = kernel::local_address(&socket).map_err(Failure::Bind)?;
     let watched = KernelSocket::watch(socket, &pod.fabric.kernel);
-    Ok((
-        watched.map_err(|error| Failure::Limit(error.into()))?,
-        share,
-        bound,
-    ))
+    let opened = OpenedDoor {
+        socket: watched.map_err(|error| Failure::Limit(error.into()))?,
+        _passage: steered::pass(pod, protocol, bound)?,
+        _share: share,
+        record: None,
+    };
+    Ok((opened, bound))
 }
 
 fn moved_notice(pod: &Pod, wanted: SocketAddr, host: SocketAddr) -> Notice {
@@ -250,6 +262,19 @@ fn failed_notice(pod: &Pod, port: u16, wanted: SocketAddr, failure: &Failure) ->
         ),
         Failure::Bind(errno) => ("DoorFailed", format!("the kernel says: {errno}")),
         Failure::Limit(error) => ("DoorFailed", format!("{error}: close others first")),
+        Failure::NotOwn => (
+            "DoorFailed",
+            "that address is for pods and not this one's: name an address of the node as hostIP \
+             or to --publish, or none"
+                .to_owned(),
+        ),
+        Failure::Taken => (
+            "HostPortConflict",
+            "something of this pod is open there already, which keeps it: choose another hostPort \
+             or --publish port, or let the container listen on another"
+                .to_owned(),
+        ),
+        Failure::Steer(error) => ("DoorFailed", error.to_string()),
     };
     let message = format!(
         "port {port} of pod {} cannot be reached at {wanted}: {why}; inside the pod and from other \
@@ -285,7 +310,7 @@ impl OpenedDoor {
             socket,
             _passage: None,
             _share: share,
-            _record: None,
+            record: None,
         }
     }
 }

@@ -15,10 +15,13 @@
 //! in the table and no descriptor. The program hangs on a descriptor of this process: it is gone
 //! with it, however it ends, and no route, rule or file is made.
 //!
-//! The parts can live in two processes. [`Steering`] and its [`Lane`]s need rights; a switch needs
-//! only the [`Steer`] that it is given. For an unprivileged pod host the parent makes a lane, hands
-//! over the lane's listeners, and carries out the child's opens and closes; a lane refuses
-//! addresses that are not its own, so a child cannot take another's.
+//! It is loaded when the first listener needs it, and a block is steered from its first door on:
+//! until then a connection there goes where the kernel would lead it.
+//!
+//! [`Steering`] and its [`Lane`]s need rights; a switch needs only the [`Steer`] that it is given.
+//! That seam is where the parts could live in two processes: a lane trusts nobody, and refuses
+//! addresses that are not its own and endpoints that are open. Today they live in one, that of
+//! `run`; pod hosts in processes of their own are given no steering, and have plain doors.
 //!
 //! TCP only: a datagram that arrives at a shared socket would have to be answered from the pod's
 //! address and port, so UDP doors stay sockets of their own ([`Way::Socket`]). What is not here:
@@ -27,6 +30,7 @@
 mod accept;
 mod fileless;
 mod lane;
+mod lasting;
 mod object;
 mod program;
 mod side;
@@ -48,7 +52,7 @@ use crate::tcp::Family;
 /// thread of the guest that listens, and the guest's own success does not depend on it.
 pub trait Steer: fmt::Debug + Send + Sync + 'static {
     /// The listeners on which steered connections arrive, non-blocking, one for each family that is
-    /// steered. Asked for once, before anything else.
+    /// steered. Asked for before anything else, and again only where it failed.
     ///
     /// # Errors
     /// [`SteerError::Kernel`] where the kernel does not steer for this process, [`SteerError::Full`].
@@ -57,14 +61,14 @@ pub trait Steer: fmt::Debug + Send + Sync + 'static {
     /// From now on every address of the block is steered: what is not open there is refused.
     ///
     /// # Errors
-    /// [`SteerError::Foreign`] for what is no block of the range, [`SteerError::Kernel`],
-    /// [`SteerError::Full`].
+    /// [`SteerError::Foreign`] for what is no block of the range, or another's,
+    /// [`SteerError::Kernel`], [`SteerError::Full`].
     fn add_block(&self, first: Ipv4Addr) -> Result<(), SteerError>;
 
     /// Opens an endpoint.
     ///
     /// # Errors
-    /// [`SteerError::Foreign`] outside the blocks added, [`SteerError::Datagrams`] for a UDP
+    /// [`SteerError::Foreign`] outside the blocks added, [`SteerError::Taken`], [`SteerError::Datagrams`] for a UDP
     /// endpoint toward the listener, [`SteerError::Full`], [`SteerError::Kernel`].
     fn open(&self, endpoint: Endpoint, way: Way) -> Result<(), SteerError>;
 
@@ -104,6 +108,8 @@ pub enum SteerError {
         step: &'static str,
         /// What the kernel said.
         why: String,
+        /// Whether it may go by itself: descriptors or memory were short.
+        passes: bool,
     },
     /// A table is full.
     #[error(
@@ -119,6 +125,9 @@ pub enum SteerError {
     /// Not of this lane.
     #[error("{0} is no address of this pod host's blocks, or of a family that is not steered")]
     Foreign(IpAddr),
+    /// Open already.
+    #[error("{0} is open already: close what is open there, or choose another port")]
+    Taken(SocketAddr),
     /// Not TCP.
     #[error("datagrams to {0} are not steered: a UDP door is a socket of its own")]
     Datagrams(SocketAddr),
@@ -137,6 +146,15 @@ impl SteerError {
 
     fn lanes() -> Self {
         Self::full("pod host", MAX_LANES)
+    }
+
+    /// Whether trying again later may help.
+    fn passes(&self) -> bool {
+        match self {
+            Self::Kernel { passes, .. } => *passes,
+            Self::Full { .. } => true,
+            Self::Foreign(_) | Self::Taken(_) | Self::Datagrams(_) => false,
+        }
     }
 
     fn full(what: &'static str, limit: u32) -> Self {

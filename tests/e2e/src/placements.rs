@@ -82,6 +82,19 @@ fn wait_served(running: &mut Running, pod: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until a container of the pods `one` and `two` was killed, and answers the other pod.
+fn wait_killed(running: &mut Running) -> anyhow::Result<&'static str> {
+    let killed = running.wait_for("a pod whose container has ended", |line| {
+        ["one", "two"].into_iter().find(|pod| {
+            let state = line
+                .status(pod)
+                .map(|status| &status["containerStatuses"][0]["state"]);
+            state.is_some_and(|state| state["terminated"]["exitCode"] == 137)
+        })
+    })?;
+    Ok(if killed == "one" { "two" } else { "one" })
+}
+
 #[test]
 fn pods_serve_and_stop_in_every_placement() -> anyhow::Result<()> {
     for (placement, processes) in PLACEMENTS.into_iter().zip([0, 1, 2]) {
@@ -183,15 +196,7 @@ fn a_killed_child_ends_its_pod_and_no_other() -> anyhow::Result<()> {
     let children = descendants(running.process())?;
     assert_eq!(children.len(), 2);
     kill_process(children[0], Signal::KILL)?;
-    let killed = running.wait_for("a pod whose container has ended", |line| {
-        ["one", "two"].into_iter().find(|pod| {
-            let state = line
-                .status(pod)
-                .map(|status| &status["containerStatuses"][0]["state"]);
-            state.is_some_and(|state| state["terminated"]["exitCode"] == 137)
-        })
-    })?;
-    let other = if killed == "one" { "two" } else { "one" };
+    let other = wait_killed(&mut running)?;
     wait_served(&mut running, other)?;
     running.signal(Signal::INT)?;
     let ended = running.finish()?;
@@ -392,15 +397,7 @@ fn the_pods_of_a_killed_child_are_refused_and_the_others_live_on() -> anyhow::Re
     wait_served(&mut running, "one")?;
     wait_served(&mut running, "two")?;
     kill_process(descendants(running.process())?[0], Signal::KILL)?;
-    let killed = running.wait_for("a pod whose container has ended", |line| {
-        ["one", "two"].into_iter().find(|pod| {
-            let state = line
-                .status(pod)
-                .map(|status| &status["containerStatuses"][0]["state"]);
-            state.is_some_and(|state| state["terminated"]["exitCode"] == 137)
-        })
-    })?;
-    let other = if killed == "one" { "two" } else { "one" };
+    let other = wait_killed(&mut running)?;
     let was_ready = Cell::new(false);
     running.wait_for("its friend to miss it", |line| {
         let container = &line.status(other)?["containerStatuses"][0];

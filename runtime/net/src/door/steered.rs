@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use model::container::Protocol;
 
-use super::{Notice, OpenDoor, Record};
+use super::{Failure, Notice, OpenDoor, Record, failed_notice};
 use crate::decide::World;
 use crate::limits::MAX_STEERED_PER_POD;
 use crate::pod::Pod;
 use crate::ports::Reach;
-use crate::steer::{Endpoint, SteerError, Steered, SteeredEndpoint, Way};
+use crate::steer::{Endpoint, SteerError, Steered, SteeredEndpoint};
 use crate::tcp::Family;
 
 /// A steered door that is open.
@@ -37,6 +37,10 @@ pub(super) fn open(pod: &Arc<Pod>, reach: Reach, port: u16) -> Vec<SteeredDoor> 
         let at = SocketAddr::new(address, port);
         match open_one(pod, steered, family, at) {
             Ok(door) => door,
+            Err(SteerError::Taken(_)) => {
+                pod.tell(failed_notice(pod, port, at, &Failure::Taken));
+                None
+            }
             Err(error) => {
                 tell(pod, steered, at, &error);
                 None
@@ -46,20 +50,22 @@ pub(super) fn open(pod: &Arc<Pod>, reach: Reach, port: u16) -> Vec<SteeredDoor> 
     .collect()
 }
 
-/// Lets a plain door be reached whose address lies in a steered block. Elsewhere it needs nothing.
-pub(super) fn pass(pod: &Arc<Pod>, protocol: Protocol, at: SocketAddr) -> Option<SteeredEndpoint> {
-    let steered = pod.fabric.steered.as_ref()?;
-    if !pod.in_pod_range(at.ip()) {
-        return None;
-    }
-    let endpoint = Endpoint { protocol, at };
-    match steered.open(endpoint, Way::Socket, pod) {
-        Ok(endpoint) => Some(endpoint),
-        // Another process' block, or nothing is steered: nobody stands before the socket.
-        Err(error) => {
-            tracing::debug!(%error, %at, "a plain door needs no passage");
-            None
-        }
+/// Lets a plain door be reached at its pod's own address. Elsewhere it needs nothing.
+///
+/// # Errors
+/// What it cannot be reached for: where steering leads the endpoint elsewhere, or has no place.
+pub(super) fn pass(
+    pod: &Pod,
+    protocol: Protocol,
+    at: SocketAddr,
+) -> Result<Option<SteeredEndpoint>, Failure> {
+    let (Some(steered), true) = (&pod.fabric.steered, pod.in_pod_range(at.ip())) else {
+        return Ok(None);
+    };
+    match steered.pass(Endpoint { protocol, at }, pod) {
+        Ok(passage) => Ok(Some(passage)),
+        Err(SteerError::Taken(_)) => Err(Failure::Taken),
+        Err(error) => Err(Failure::Steer(error)),
     }
 }
 
@@ -79,8 +85,7 @@ fn open_one(
         });
     }
     let protocol = Protocol::Tcp;
-    let endpoint = Endpoint { protocol, at };
-    let endpoint = steered.open(endpoint, Way::Listener, pod)?;
+    let endpoint = steered.open(Endpoint { protocol, at }, pod)?;
     let door = OpenDoor {
         port: at.port(),
         protocol,

@@ -27,13 +27,13 @@ fn pod_with_doors(bench: &Bench, doors: Vec<Door>) -> PodNet {
     )
 }
 
-/// An address that nobody else has: it lies in the bench's own block, above its pods.
+/// An address that nobody else has: beyond the range, where the bench's own block would be.
 fn spare(bench: &Bench) -> SocketAddr {
     let IpAddr::V4(address) = bench.pod(9).addresses()[0] else {
         panic!("IPv4 comes first");
     };
     let [a, b, c, _] = address.octets();
-    SocketAddr::from(([a, b, c, 250], 18_080))
+    SocketAddr::from(([a, b + 16, c, 250], 18_080))
 }
 
 #[test]
@@ -169,6 +169,45 @@ fn a_conflict_is_a_notice_and_the_guest_listens_all_the_same() {
         .connect(&pod, at("127.0.0.1", 8080, [&pod, &pod]))
         .unwrap();
     bench.accept(&listener);
+}
+
+/// Whoever is there, or could be: an address for pods is no place for another pod's door.
+#[test]
+fn no_door_stands_at_an_address_of_another_pod() {
+    let mut bench = Bench::new();
+    let first = bench.pod(2);
+    let IpAddr::V4(address) = first.addresses()[0] else {
+        panic!("IPv4 comes first");
+    };
+    let twin = RANGE.twin(address);
+    let [a, b, c, _] = address.octets();
+    let others: [IpAddr; 5] = [
+        address.into(),
+        twin.into(),
+        address.to_ipv6_mapped().into(),
+        RANGE.gateway(address).into(),
+        [a, b, c, 250].into(),
+    ];
+    for other in others {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let host = SocketAddr::new(other, 18_080);
+            let pod = pod_with_doors(&bench, vec![door(8080, protocol, Some(host))]);
+            let own = at("0.0.0.0", 8080, [&pod, &pod]);
+            let _socket = match protocol {
+                Protocol::Tcp => listen(&pod, own),
+                Protocol::Udp => {
+                    udp(&pod, own);
+                    listen(&pod, own)
+                }
+            };
+            let notice = bench.notice();
+            assert_eq!(notice.reason, "DoorFailed", "{host}");
+            for part in [&host.to_string(), "not this one's", "hostIP"] {
+                assert!(notice.message.contains(part), "{}", notice.message);
+            }
+            assert_eq!(pod.doors(), [], "{host}");
+        }
+    }
 }
 
 /// Either the user may open port 80, and it opens, or it opens at 20080 and a notice says so.

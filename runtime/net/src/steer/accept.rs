@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use crate::error::NetError;
 use crate::fabric::Fabric;
 use crate::kernel::{self, KernelSocket};
-use crate::limits::STEERED_BATCH;
+use crate::limits::{STEERED_BATCH, STEERED_REST};
 
 /// A task that accepts, until this value is dropped.
 #[derive(Debug)]
@@ -28,7 +28,20 @@ struct Door {
     /// A descriptor to give up when there is no other, so that one more connection can be accepted
     /// and reset: left in the backlog it would wake the task for ever.
     spare: Option<OwnedFd>,
+    /// Whether it was told that nothing can be accepted; until something is again.
+    told: bool,
     fabric: Weak<Fabric>,
+}
+
+/// What comes after a batch.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    /// The next one, when something waits.
+    Next,
+    /// A rest: what waits can be neither taken nor refused, and would wake the task for ever.
+    Rest,
+    /// Nothing: there is no switch any more.
+    End,
 }
 
 // === impl Task ===
@@ -38,6 +51,7 @@ impl Task {
     pub(super) fn start(listener: OwnedFd, fabric: &Arc<Fabric>) -> io::Result<Self> {
         let door = Door {
             spare: spare(&listener),
+            told: false,
             listener: KernelSocket::watch(listener, &fabric.kernel)?,
             fabric: Arc::downgrade(fabric),
         };
@@ -58,21 +72,23 @@ impl Door {
     async fn accept(mut self) {
         loop {
             std::future::poll_fn(|cx| self.listener.poll_readable(cx)).await;
-            if !self.accept_some() {
-                return;
+            match self.accept_some() {
+                Turn::Next => tokio::task::yield_now().await,
+                Turn::Rest => tokio::time::sleep(STEERED_REST).await,
+                Turn::End => return,
             }
-            tokio::task::yield_now().await;
         }
     }
 
-    /// Hands over what waits, a batch at most. Tells whether there is still a switch.
-    fn accept_some(&mut self) -> bool {
+    /// Hands over what waits, a batch at most.
+    fn accept_some(&mut self) -> Turn {
         let Some(fabric) = self.fabric.upgrade() else {
-            return false;
+            return Turn::End;
         };
         for _ in 0..STEERED_BATCH {
             match self.listener.accept() {
                 Ok((socket, peer)) => {
+                    self.told = false;
                     let listener = kernel::local_address(&socket)
                         .ok()
                         .and_then(|local| fabric.listener_at(local));
@@ -82,25 +98,32 @@ impl Door {
                     }
                 }
                 Err(NetError::WouldBlock) => break,
-                Err(NetError::NewSocketLimit) => {
-                    tracing::warn!("no descriptor is left: a connection to a pod is reset");
-                    self.refuse_one();
-                }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection to a pod cannot be accepted");
-                    break;
+                    if !std::mem::replace(&mut self.told, true) {
+                        tracing::warn!(%error, "connections to pods are not accepted for now");
+                    }
+                    if error != NetError::NewSocketLimit || !self.refuse_one() {
+                        return Turn::Rest;
+                    }
                 }
             }
         }
-        true
+        Turn::Next
     }
 
-    fn refuse_one(&mut self) {
-        drop(self.spare.take());
-        if let Ok((socket, _)) = self.listener.accept() {
-            reset(socket);
-        }
+    /// Resets one that no descriptor is left for. Tells whether it is worth going on.
+    fn refuse_one(&mut self) -> bool {
+        let refused = self.spare.take().map(drop).map(|()| self.listener.accept());
+        let is_gone = match refused {
+            Some(Ok((socket, _))) => {
+                reset(socket);
+                true
+            }
+            Some(Err(error)) => error == NetError::WouldBlock,
+            None => false,
+        };
         self.spare = spare(&self.listener);
+        is_gone || self.spare.is_some()
     }
 }
 
@@ -114,3 +137,6 @@ pub(crate) fn reset(socket: OwnedFd) {
     let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
     drop(socket);
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,13 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use model::container::Protocol;
 use rustix::net::{SocketType, sockopt};
 use rustix::thread::CapabilitySet;
 
+use super::lasting::Lasting;
 use super::program::{AF_INET, AF_INET6, TO_KERNEL, key};
 use super::tables::{Tables, failed, refused};
 use super::{Endpoint, Steer, SteerError, Way};
@@ -36,7 +37,7 @@ pub struct Lane {
 struct Shared {
     range: PodRange,
     families: Vec<Family>,
-    tables: OnceLock<Result<Tables, SteerError>>,
+    tables: Lasting<Tables>,
     numbers: Lock<Numbers>,
 }
 
@@ -72,7 +73,7 @@ impl Steering {
         Self(Arc::new(Shared {
             range,
             families: families.to_vec(),
-            tables: OnceLock::new(),
+            tables: Lasting::new(),
             numbers: Lock::default(),
         }))
     }
@@ -99,8 +100,7 @@ impl Steering {
 
 impl Shared {
     fn tables(&self) -> Result<&Tables, SteerError> {
-        let loaded = self.tables.get_or_init(|| Tables::load(&self.range));
-        loaded.as_ref().map_err(Clone::clone)
+        self.tables.get_or_make(|| Tables::load(&self.range))
     }
 
     fn seat(&self) -> Result<Seat, SteerError> {
@@ -203,8 +203,12 @@ impl Steer for Lane {
             return Err(SteerError::Foreign(first.into()));
         }
         self.with_seat(|tables, seat| {
+            if seat.blocks.contains(&first.to_bits()) {
+                return Ok(());
+            }
+            let (full, taken) = (SteerError::blocks(), SteerError::Foreign(first.into()));
             let added = tables.add_block(first.to_bits());
-            added.map_err(|error| failed(&error, "adding a block", SteerError::blocks()))?;
+            added.map_err(|error| failed(&error, "adding a block", full, taken))?;
             seat.blocks.insert(first.to_bits());
             Ok(())
         })
@@ -222,8 +226,9 @@ impl Steer for Lane {
                 (Way::Listener, Protocol::Tcp) if is_steered => seat.listener(family),
                 (Way::Listener, Protocol::Tcp) => return Err(foreign),
             };
+            let (full, taken) = (SteerError::endpoints(), SteerError::Taken(endpoint.at));
             let opened = tables.open(key, value);
-            opened.map_err(|error| failed(&error, "opening a port", SteerError::endpoints()))?;
+            opened.map_err(|error| failed(&error, "opening a port", full, taken))?;
             seat.endpoints.insert(key);
             Ok(())
         })
@@ -234,7 +239,8 @@ impl Steer for Lane {
             return;
         };
         let (mut seat, tables) = (self.seat.lock(), self.shared.tables.get());
-        if let (Some(seat), Some(Ok(tables))) = (seat.as_mut(), tables)
+        // Nobody but who opened it has it here: the table takes no endpoint twice.
+        if let (Some(seat), Some(tables)) = (seat.as_mut(), tables)
             && seat.endpoints.remove(&key)
         {
             tables.close(key);
@@ -245,7 +251,7 @@ impl Steer for Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         let (seat, tables) = (self.seat.lock().take(), self.shared.tables.get());
-        let (Some(seat), Some(Ok(tables))) = (seat, tables) else {
+        let (Some(seat), Some(tables)) = (seat, tables) else {
             return;
         };
         for family in &self.shared.families {

@@ -2,22 +2,25 @@
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use super::accept::Task;
+use super::lasting::Lasting;
 use super::tables::refused;
 use super::{Endpoint, Steer, SteerError, Way};
 use crate::fabric::Fabric;
 use crate::lock::Lock;
 use crate::pod::Pod;
+use crate::range::PodRange;
 use crate::tcp::Family;
 
 /// What a switch knows of the steering it was given.
 #[derive(Debug)]
 pub(crate) struct Steered {
     steer: Arc<dyn Steer>,
-    begun: OnceLock<Result<Begun, SteerError>>,
+    begun: Lasting<Begun>,
+    waiting: Arc<Waiting>,
     /// Whether somebody was told that it fails.
     told: AtomicBool,
 }
@@ -30,11 +33,16 @@ struct Begun {
     blocks: Lock<HashSet<Ipv4Addr>>,
 }
 
+/// Plain doors whose block could not be steered when they opened. Nothing stands before them then;
+/// once the block is steered they need what the others got.
+type Waiting = Lock<HashSet<Endpoint>>;
+
 /// An open endpoint; closed when dropped.
 #[derive(Debug)]
 pub(crate) struct SteeredEndpoint {
     steer: Arc<dyn Steer>,
     endpoint: Endpoint,
+    waiting: Arc<Waiting>,
 }
 
 // === impl Steered ===
@@ -43,7 +51,8 @@ impl Steered {
     pub(crate) fn new(steer: Arc<dyn Steer>) -> Self {
         Self {
             steer,
-            begun: OnceLock::new(),
+            begun: Lasting::new(),
+            waiting: Arc::default(),
             told: AtomicBool::new(false),
         }
     }
@@ -54,22 +63,38 @@ impl Steered {
         Ok(begun.tasks.iter().any(|(steered, _)| *steered == family))
     }
 
-    /// Opens an endpoint for a pod, and steers the pod's block from now on.
+    /// Leads an endpoint to a pod's listener, and steers the pod's block from now on.
     pub(crate) fn open(
         &self,
         endpoint: Endpoint,
-        way: Way,
         pod: &Pod,
     ) -> Result<SteeredEndpoint, SteerError> {
-        let begun = self.begin(&pod.fabric)?;
-        if let Some(address) = pod.address_v4() {
-            self.add_block(begun, pod.fabric.range.block_of(address).first)?;
+        self.steer_block(pod)?;
+        self.steer.open(endpoint, Way::Listener)?;
+        Ok(self.opened(endpoint))
+    }
+
+    /// Lets the socket of a pod's plain door be reached. Where the block is not steered it is
+    /// reached as it is, and gets its passage if the block is steered later.
+    pub(crate) fn pass(
+        &self,
+        endpoint: Endpoint,
+        pod: &Pod,
+    ) -> Result<SteeredEndpoint, SteerError> {
+        // First, so that whoever steers the block at the same time finds it.
+        self.waiting.lock().insert(endpoint);
+        match self.steer_block(pod) {
+            Ok(()) => {
+                let mut waiting = self.waiting.lock();
+                if waiting.remove(&endpoint) {
+                    self.steer.open(endpoint, Way::Socket)?;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, at = %endpoint.at, "a plain door needs no passage");
+            }
         }
-        self.steer.open(endpoint, way)?;
-        Ok(SteeredEndpoint {
-            steer: Arc::clone(&self.steer),
-            endpoint,
-        })
+        Ok(self.opened(endpoint))
     }
 
     /// Whether this failure is the first: one is told, since the next would say the same.
@@ -77,17 +102,50 @@ impl Steered {
         !self.told.swap(true, Ordering::Relaxed)
     }
 
-    fn add_block(&self, begun: &Begun, first: Ipv4Addr) -> Result<(), SteerError> {
+    fn opened(&self, endpoint: Endpoint) -> SteeredEndpoint {
+        SteeredEndpoint {
+            steer: Arc::clone(&self.steer),
+            endpoint,
+            waiting: Arc::clone(&self.waiting),
+        }
+    }
+
+    fn steer_block(&self, pod: &Pod) -> Result<(), SteerError> {
+        let begun = self.begin(&pod.fabric)?;
+        let Some(address) = pod.address_v4() else {
+            return Ok(());
+        };
+        let first = pod.fabric.range.block_of(address).first;
         let mut blocks = begun.blocks.lock();
         if !blocks.contains(&first) {
             self.steer.add_block(first)?;
             blocks.insert(first);
+            self.pass_waiting(first, pod.fabric.range);
         }
         Ok(())
     }
 
+    /// Gives the doors of a block that was not steered before their passages.
+    fn pass_waiting(&self, first: Ipv4Addr, range: PodRange) {
+        let is_inside = |endpoint: &Endpoint| {
+            let address = range.untwin(endpoint.at.ip());
+            address.is_some_and(|address| range.block_of(address).first == first)
+        };
+        // Locked to the end: a door that closes now finds itself waiting, or open.
+        self.waiting.lock().retain(|endpoint| {
+            if !is_inside(endpoint) {
+                return true;
+            }
+            let opened = self.steer.open(*endpoint, Way::Socket);
+            if let Err(error) = &opened {
+                tracing::warn!(%error, at = %endpoint.at, "a plain door is reached no longer");
+            }
+            opened.is_err()
+        });
+    }
+
     fn begin(&self, fabric: &Arc<Fabric>) -> Result<&Begun, SteerError> {
-        let begun = self.begun.get_or_init(|| {
+        self.begun.get_or_make(|| {
             let listeners = self.steer.listeners()?;
             let tasks = listeners.into_iter().map(|(family, listener)| {
                 let task = Task::start(listener, fabric);
@@ -98,8 +156,7 @@ impl Steered {
                 tasks: tasks.collect::<Result<_, _>>()?,
                 blocks: Lock::default(),
             })
-        });
-        begun.as_ref().map_err(Clone::clone)
+        })
     }
 }
 
@@ -107,6 +164,8 @@ impl Steered {
 
 impl Drop for SteeredEndpoint {
     fn drop(&mut self) {
-        self.steer.close(self.endpoint);
+        if !self.waiting.lock().remove(&self.endpoint) {
+            self.steer.close(self.endpoint);
+        }
     }
 }

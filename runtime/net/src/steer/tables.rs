@@ -6,6 +6,8 @@
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
+use std::io;
+use std::iter;
 use std::os::fd::OwnedFd;
 
 use aya::maps::{HashMap, Map as AnyMap, MapData, MapError, SockMap};
@@ -20,6 +22,9 @@ use super::object::{self, PROGRAM};
 use super::program::{self, Map};
 use crate::lock::Lock;
 use crate::range::PodRange;
+
+/// Takes a key only if the table has none like it: linux/bpf.h.
+const BPF_NOEXIST: u64 = 1;
 
 /// The network namespace that this thread is in.
 const NETWORK: &str = "/proc/thread-self/ns/net";
@@ -56,16 +61,18 @@ impl Tables {
         })
     }
 
+    /// EEXIST where somebody has it.
     pub(super) fn add_block(&self, first: u32) -> Result<(), MapError> {
-        self.blocks.lock().insert(first, 0, 0)
+        self.blocks.lock().insert(first, 0, BPF_NOEXIST)
     }
 
     pub(super) fn remove_block(&self, first: u32) {
         gone("block", self.blocks.lock().remove(&first));
     }
 
+    /// EEXIST where it is open: what leads there is not turned elsewhere.
     pub(super) fn open(&self, key: u64, value: u32) -> Result<(), MapError> {
-        self.endpoints.lock().insert(key, value, 0)
+        self.endpoints.lock().insert(key, value, BPF_NOEXIST)
     }
 
     pub(super) fn close(&self, key: u64) {
@@ -114,37 +121,54 @@ fn table<T: TryFrom<AnyMap, Error = MapError>>(
     T::try_from(found).map_err(|error| refused("reading a table", &error))
 }
 
-/// Why an entry was not taken: `full` where there is no place left.
-pub(super) fn failed(error: &MapError, step: &'static str, full: SteerError) -> SteerError {
-    match error {
-        MapError::SyscallError(call)
-            if call.io_error.raw_os_error() == Some(Errno::TOOBIG.raw_os_error()) =>
-        {
-            full
-        }
+/// Why an entry was not taken: `full` where there is no place left, `taken` where it is there.
+pub(super) fn failed(
+    error: &MapError,
+    step: &'static str,
+    full: SteerError,
+    taken: SteerError,
+) -> SteerError {
+    let MapError::SyscallError(call) = error else {
+        return refused(step, error);
+    };
+    match Errno::from_io_error(&call.io_error) {
+        Some(Errno::TOOBIG) => full,
+        Some(Errno::EXIST) => taken,
         _ => refused(step, error),
     }
 }
 
 /// With everything that the causes say: the topmost alone names a system call.
 pub(super) fn refused(step: &'static str, error: &(dyn Error + 'static)) -> SteerError {
-    let mut why = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        why.push(error.to_string());
-        cause = error.source();
-    }
+    let mut why: Vec<String> = causes(error).map(ToString::to_string).collect();
     why.dedup();
     SteerError::Kernel {
         step,
         why: why.join(": "),
+        passes: causes(error).any(passes),
     }
+}
+
+/// An error, and what led to it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error| (*error).source())
+}
+
+/// Whether it is for want of something that others may free.
+fn passes(error: &(dyn Error + 'static)) -> bool {
+    let own = error.downcast_ref::<Errno>().copied();
+    let errno = own.or_else(|| Errno::from_io_error(error.downcast_ref::<io::Error>()?));
+    matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN)
+    )
 }
 
 fn absent(name: &str) -> SteerError {
     SteerError::Kernel {
         step: "reading the program",
         why: format!("the loader knows no {name}"),
+        passes: false,
     }
 }
 

@@ -8,6 +8,7 @@ mod v6;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use model::runtime::{Door, PodNetwork};
@@ -55,6 +56,14 @@ fn declared(protocol: Protocol, port: u16, host: Option<SocketAddr>) -> PodNetwo
         doors: vec![door],
         ..PodNetwork::default()
     }
+}
+
+/// The address that the pod after this one gets.
+fn next(pod: &PodNet) -> IpAddr {
+    let IpAddr::V4(address) = pod.addresses()[0] else {
+        panic!("IPv4 comes first");
+    };
+    Ipv4Addr::from_bits(address.to_bits() + 1).into()
 }
 
 /// An address of the pod's block that no pod has.
@@ -177,7 +186,7 @@ fn plain_doors_work_in_a_steered_block() {
     let Some(bench) = steered() else { return };
     let asked = UdpSocket::bind("127.0.0.1:0").unwrap();
     let first = bench.pod_with(1, declared(Protocol::Udp, 53, None));
-    let published = spare(&first);
+    let published = SocketAddr::new(next(&first), 18_080);
     let second = bench.pod_with(2, declared(Protocol::Tcp, 8080, Some(published)));
     let at = |address, port| at(address, port, [&first, &second]);
 
@@ -206,6 +215,53 @@ fn plain_doors_work_in_a_steered_block() {
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
+/// What is open stays with whom it leads to, whatever another's manifest says.
+#[test]
+fn no_door_takes_what_leads_to_another() {
+    let Some(mut bench) = steered() else { return };
+    let first = bench.pod(1);
+    let listener = listen(&first, at("0.0.0.0", 80, [&first, &first]));
+    let theirs = at("A", 80, [&first, &first]);
+    let mut last = first.clone();
+    // Whose endpoint another pod's manifest names, and what is told.
+    for (number, host, reason) in [
+        (2, Some(theirs), "DoorFailed"),
+        (3, None, "HostPortConflict"),
+    ] {
+        let host = host.unwrap_or_else(|| SocketAddr::new(next(&last), 80));
+        let second = bench.pod_with(number, declared(Protocol::Tcp, 8080, Some(host)));
+        let at = |port| at("0.0.0.0", port, [&second, &second]);
+        let eighty = listen(&second, at(80));
+        let other = listen(&second, at(8080));
+        let notice = bench.notice();
+        assert_eq!((notice.reason, notice.warning), (reason, true));
+        for part in ["port 8080", &host.to_string()] {
+            assert!(notice.message.contains(part), "{}", notice.message);
+        }
+        for is_gone in [false, true] {
+            TcpStream::connect(theirs).unwrap();
+            assert_eq!(bench.accept(&listener).local_address(), Ok(theirs));
+            if !is_gone {
+                let mine = SocketAddr::new(second.addresses()[0], 80);
+                TcpStream::connect(mine).unwrap();
+                assert_eq!(bench.accept(&eighty).local_address(), Ok(mine));
+                other.listener().unwrap().close();
+            }
+        }
+        last = second;
+    }
+    // The other way round the plain door was first.
+    let own = SocketAddr::new(next(&last), 80);
+    let second = bench.pod_with(4, declared(Protocol::Tcp, 8080, Some(own)));
+    let at = |port| at("0.0.0.0", port, [&second, &second]);
+    let (other, _eighty) = (listen(&second, at(8080)), listen(&second, at(80)));
+    let notice = bench.notice();
+    assert_eq!(notice.reason, "HostPortConflict");
+    assert!(notice.message.contains("port 80 "), "{}", notice.message);
+    TcpStream::connect(own).unwrap();
+    bench.accept(&other);
+}
+
 /// Two lanes of one process, each with a block that no switch claims here, from `block` on.
 fn two_lanes(block: u32) -> [(Lane, Block); 2] {
     let steering = Steering::new(RANGE, &[Family::V4]);
@@ -229,6 +285,8 @@ fn a_lane_opens_what_is_its_own_and_no_more() {
     let datagrams = (Protocol::Udp, mine.1);
     let cases = [
         ("its own", mine, Way::Listener, "ok"),
+        ("its own again", mine, Way::Listener, "taken"),
+        ("a plain door before it", mine, Way::Socket, "taken"),
         ("a plain door", datagrams, Way::Socket, "ok"),
         ("a steered datagram", datagrams, Way::Listener, "datagrams"),
         ("another's", theirs, Way::Listener, "foreign"),
@@ -245,13 +303,17 @@ fn a_lane_opens_what_is_its_own_and_no_more() {
         let outcome = match lane.open(Endpoint { protocol, at }, way) {
             Ok(()) => "ok",
             Err(SteerError::Foreign(_)) => "foreign",
+            Err(SteerError::Taken(taken)) if taken == at => "taken",
             Err(SteerError::Datagrams(_)) => "datagrams",
             Err(error) => panic!("{name}: {error}"),
         };
         assert_eq!(outcome, expected, "{name}");
     }
-    let inside = lane.add_block(own.pod(0));
-    assert!(matches!(inside, Err(SteerError::Foreign(_))));
+    for (name, first) in [("no block", own.pod(0)), ("another's block", others.first)] {
+        let added = lane.add_block(first);
+        assert!(matches!(added, Err(SteerError::Foreign(_))), "{name}");
+    }
+    lane.add_block(own.first).unwrap();
 }
 
 #[test]
@@ -272,22 +334,26 @@ fn what_a_lane_opened_goes_with_it() {
 #[derive(Debug)]
 struct Recorder {
     said: Mutex<Vec<String>>,
-    works: bool,
+    works: AtomicBool,
+    passes: AtomicBool,
 }
 
 impl Recorder {
     fn new(works: bool) -> Arc<Self> {
         Arc::new(Self {
             said: Mutex::default(),
-            works,
+            works: AtomicBool::new(works),
+            passes: AtomicBool::new(false),
         })
     }
 
     fn say(&self, word: String) -> Result<(), SteerError> {
         self.said.lock().unwrap().push(word);
-        self.works.then_some(()).ok_or(SteerError::Kernel {
+        let works = self.works.load(Ordering::Relaxed);
+        works.then_some(()).ok_or(SteerError::Kernel {
             step: "a test",
             why: "it does not".to_owned(),
+            passes: self.passes.load(Ordering::Relaxed),
         })
     }
 
@@ -363,4 +429,32 @@ fn where_steering_fails_doors_are_plain_and_one_notice_says_why() {
     assert!(refuses(at("A", 8081)));
     assert_eq!(undeclared.try_accept().err(), Some(NetError::WouldBlock));
     assert!(bench.notices.try_recv().is_err(), "it is told once");
+}
+
+/// What is short for a moment decides for that moment only; and who opened a plain door meanwhile
+/// is not shut out by what comes later.
+#[test]
+fn a_failure_that_passes_is_tried_again() {
+    let steer = Recorder::new(false);
+    steer.passes.store(true, Ordering::Relaxed);
+    let mut bench = Bench::with(RANGE, Some(Arc::clone(&steer) as _));
+    let pod = bench.pod_with(1, declared(Protocol::Tcp, 8080, None));
+    let at = |address, port| at(address, port, [&pod, &pod]);
+    let plain = listen(&pod, at("0.0.0.0", 8080));
+    let said = steer.said();
+    assert!(!said.is_empty() && said.iter().all(|said| said == "listeners"));
+    assert_eq!(bench.notice().reason, "SteeringFailed");
+    steer.works.store(true, Ordering::Relaxed);
+    let steered = listen(&pod, at("0.0.0.0", 8081));
+    assert_eq!(
+        steer.said(),
+        [
+            "listeners",
+            "block true",
+            "open Tcp 8080 Socket",
+            "open Tcp 8081 Listener"
+        ]
+    );
+    drop((plain, steered));
+    assert_eq!(steer.said(), ["close Tcp 8080", "close Tcp 8081"]);
 }

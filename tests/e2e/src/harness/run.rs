@@ -129,7 +129,8 @@ impl Run {
         self
     }
 
-    /// While no other run of these tests is under way: for those that measure.
+    /// While no other run of these tests is under way: for those that measure, or look
+    /// at what a run leaves behind.
     pub(crate) fn alone(mut self) -> Self {
         self.is_alone = true;
         self
