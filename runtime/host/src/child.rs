@@ -5,10 +5,12 @@
 //!                 child ──event, output──> EventSink     (output is acknowledged)
 //!                 child ──part, compile──> Compiler
 //!                 child ──dial, resolve──> Network
+//!                 child ──standard error──> the log, line by line
 //! child's end: calls fail with Gone, its instances are told as exited with 137
 //! ```
 
 mod link;
+mod said;
 
 use std::ffi::OsString;
 use std::io;
@@ -87,7 +89,7 @@ impl Child {
         let (wire, childs_wire) = Wire::pair()?;
         descriptors.send_first(protocol::WIRE, childs_wire.as_fd())?;
         frames.set_nonblocking(true)?;
-        let process = Command::new(&config.program)
+        let mut process = Command::new(&config.program)
             .args(&config.args)
             // What the parent's environment holds is none of the guests' business.
             .env_clear()
@@ -95,8 +97,13 @@ impl Child {
             .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(childs_frames)))
             .stdout(Stdio::from(childs_descriptors))
+            // Not the parent's own, which may be the user's terminal.
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
+        if let (Some(said), Some(id)) = (process.stderr.take(), process.id()) {
+            tokio::spawn(said::pass_on(said, id));
+        }
         let (incoming, outgoing) = UnixStream::from_std(frames)?.into_split();
         let (link, outbox) = Link::new(descriptors, Arc::new(wire));
         tokio::spawn(link::write_frames(outbox, outgoing));

@@ -57,7 +57,8 @@ struct State {
     /// The child for pods without one of their own.
     shared: Option<Child>,
     pods: HashMap<PodId, Placed>,
-    instances: HashMap<InstanceId, Child>,
+    /// With their pods: an instance goes with its pod, removed or not, and its child with the last.
+    instances: HashMap<InstanceId, (PodId, Child)>,
 }
 
 /// A pod with the child that it runs in.
@@ -106,14 +107,10 @@ impl Children {
         }
         private_directory(&pod.directory)?;
         write.push(pod.directory.clone());
-        let memory = match (&self.config.confinement.memory, pod.directory.file_name()) {
-            (Some(memory), Some(name)) => {
-                let own = memory.join(name);
-                private_directory(&own)?;
-                Some(own)
-            }
-            _ => None,
-        };
+        let memory = self.memory_of(pod);
+        if let Some(memory) = &memory {
+            private_directory(memory)?;
+        }
         let read = self.config.confinement.read.clone();
         Ok(Some(Confinement {
             read,
@@ -188,8 +185,39 @@ impl Children {
     }
 
     fn of_instance(&self, instance: InstanceId) -> Result<Child, RuntimeError> {
-        let child = self.state().instances.get(&instance).cloned();
-        child.ok_or_else(|| RuntimeError::NotFound(format!("no instance {}", instance.0)))
+        let state = self.state();
+        let child = state.instances.get(&instance).map(|(_, child)| child);
+        child
+            .cloned()
+            .ok_or_else(|| RuntimeError::NotFound(format!("no instance {}", instance.0)))
+    }
+
+    /// The child that makes a new instance of a pod.
+    fn give(&self, instance: InstanceId, pod: PodId) -> Result<Child, RuntimeError> {
+        let mut state = self.state();
+        let Some(placed) = state.pods.get(&pod) else {
+            return Err(RuntimeError::NotFound(format!("no pod {}", pod.0)));
+        };
+        let child = placed.child.clone();
+        state.instances.insert(instance, (pod, child.clone()));
+        Ok(child)
+    }
+
+    /// The child that runs a new command in an instance.
+    fn give_exec(&self, exec: &ExecSpec) -> Result<Child, RuntimeError> {
+        let mut state = self.state();
+        let Some((pod, child)) = state.instances.get(&exec.target).cloned() else {
+            let target = exec.target.0;
+            return Err(RuntimeError::NotFound(format!("no instance {target}")));
+        };
+        state.instances.insert(exec.id, (pod, child.clone()));
+        Ok(child)
+    }
+
+    /// The pod's part of the directory for volumes in memory, if it has a child of its own.
+    fn memory_of(&self, pod: &PodSandbox) -> Option<PathBuf> {
+        let memory = self.config.confinement.memory.as_ref()?;
+        Some(memory.join(pod.directory.file_name()?))
     }
 }
 
@@ -216,7 +244,10 @@ impl Runtime for Children {
         match &placed {
             Ok(placed) => drop(self.state().pods.insert(pod.id, placed.clone())),
             // What was made for it goes again, unless it was there before and holds something.
-            Err(_) => drop(std::fs::remove_dir(&pod.directory)),
+            Err(_) => {
+                let _ = std::fs::remove_dir(&pod.directory);
+                let _ = self.memory_of(&pod).map(std::fs::remove_dir);
+            }
         }
         Box::pin(async move {
             let Placed { child, lease, .. } = placed?;
@@ -233,7 +264,11 @@ impl Runtime for Children {
     }
 
     fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
-        let placed = self.state().pods.remove(&pod);
+        let placed = {
+            let mut state = self.state();
+            state.instances.retain(|_, (owner, _)| *owner != pod);
+            state.pods.remove(&pod)
+        };
         Box::pin(async move {
             let Some(Placed {
                 child,
@@ -251,6 +286,8 @@ impl Runtime for Children {
                 Ok(()) | Err(RuntimeError::Gone(_)) => {}
                 other => return other,
             }
+            // A child of this pod alone ends now.
+            drop(child);
             // Files are deleted here: a child may not delete the directory that it is confined to,
             // and one that is gone deletes nothing.
             let removed = tokio::task::spawn_blocking(move || {
@@ -269,11 +306,7 @@ impl Runtime for Children {
     }
 
     fn create(&self, instance: InstanceSpec) -> Answer<'_, ()> {
-        let child = self.of_pod(instance.pod);
-        if let Ok(child) = &child {
-            self.state().instances.insert(instance.id, child.clone());
-        }
-        forward!(child, create(instance))
+        forward!(self.give(instance.id, instance.pod), create(instance))
     }
 
     fn start(&self, instance: InstanceId) -> Answer<'_, ()> {
@@ -285,11 +318,7 @@ impl Runtime for Children {
     }
 
     fn exec(&self, exec: ExecSpec) -> Answer<'_, ()> {
-        let child = self.of_instance(exec.target);
-        if let Ok(child) = &child {
-            self.state().instances.insert(exec.id, child.clone());
-        }
-        forward!(child, exec(exec))
+        forward!(self.give_exec(&exec), exec(exec))
     }
 
     fn input(&self, instance: InstanceId, chunk: Option<Bytes>) -> Answer<'_, ()> {
@@ -316,7 +345,7 @@ impl Runtime for Children {
         let child = self.state().instances.remove(&instance);
         Box::pin(async move {
             match child {
-                Some(child) if !child.is_gone() => child.remove(instance).await,
+                Some((_, child)) if !child.is_gone() => child.remove(instance).await,
                 _ => Ok(()),
             }
         })

@@ -2,8 +2,10 @@
 //!
 //! One compilation at a time per digest in this process, and as many compilers as there are cores;
 //! across processes the compiler itself takes a lock. A compilation that fails or takes too long is
-//! told with the compiler's words. Code that was cut is compiled again; code that this process has
-//! used stays on its shelf until the process ends.
+//! told with the compiler's words. Code that was cut is compiled again; the code that this process
+//! has used lately stays on its shelf.
+
+mod recent;
 
 use std::collections::HashMap;
 use std::io;
@@ -16,6 +18,7 @@ use engine::cache::CodePaths;
 use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
 
+use self::recent::Recent;
 use crate::shelf::{Kept, Shelf};
 
 /// The longest that a compilation may take, whatever the machine's load.
@@ -30,6 +33,10 @@ const CAPACITY: u64 = 4 << 30;
 /// The most compilers at once, however many cores there are: each may take a GiB.
 const COMPILERS: usize = 4;
 
+/// Code that is kept from being collected: each takes a descriptor, and a process has few. Code
+/// that is mapped already stays valid without its file.
+const KEPT: usize = 1024;
+
 /// The code directory of one owner.
 #[derive(Debug)]
 pub struct CodeStore {
@@ -39,7 +46,7 @@ pub struct CodeStore {
     shelf: Shelf,
     turns: Semaphore,
     /// Code by its digest that this process may map at any time.
-    kept: Mutex<HashMap<String, Kept>>,
+    kept: Mutex<Recent<Kept>>,
     under_way: Mutex<HashMap<String, Arc<OnceCell<PathBuf>>>>,
 }
 
@@ -91,7 +98,7 @@ impl CodeStore {
             directory,
             compiler,
             turns: Semaphore::new(turns()),
-            kept: Mutex::default(),
+            kept: Mutex::new(Recent::new(KEPT)),
             under_way: Mutex::default(),
         }
     }
@@ -140,7 +147,7 @@ impl CodeStore {
             }
             return None;
         }
-        all_kept.insert(digest.to_owned(), kept);
+        all_kept.insert(digest, kept);
         Some(path)
     }
 
@@ -159,7 +166,7 @@ impl CodeStore {
         match self.shelf.keep(&code) {
             Ok(Some(kept)) => {
                 let mut all_kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-                all_kept.insert(digest.to_owned(), kept);
+                all_kept.insert(digest, kept);
             }
             // The pod that needs it is told when it is mapped.
             Ok(None) => tracing::warn!(code = %code.display(), "compiled code is gone already"),

@@ -218,10 +218,22 @@ fn narrowed(own: u32) -> Result<Vec<(i64, Vec<SeccompRule>)>, seccompiler::Backe
         (libc::SYS_socket, sockets),
         (libc::SYS_socketpair, vec![pair]),
         (libc::SYS_clone, vec![SeccompRule::new(vec![thread])?]),
+        (libc::SYS_ioctl, one_of(1, &REQUESTS)?),
         (libc::SYS_tgkill, one_of(0, &[u64::from(own)])?),
         (libc::SYS_prlimit64, one_of(0, &[0, u64::from(own)])?),
     ])
 }
+
+/// The requests to devices that a pod host makes: the standard library's and tokio's of sockets,
+/// and the engine's of its own memory. None of terminals, where one could type for the user.
+const REQUESTS: [u64; 3] = [
+    // Whether a call on a socket waits.
+    libc::FIONBIO,
+    // Whether a program that is started gets it.
+    libc::FIOCLEX,
+    // Which pages were written, told by /proc/self/pagemap.
+    0xc060_6610, // PAGEMAP_SCAN
+];
 
 /// The calls that a pod host makes: memory and threads, sockets, files, waiting. Not among them:
 /// starting programs, other processes, mounts, namespaces, users, keys, modules, tracing, BPF,
@@ -309,7 +321,6 @@ const CALLS: &[i64] = &[
     libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_fcntl,
-    libc::SYS_ioctl,
     libc::SYS_flock,
     libc::SYS_fstat,
     libc::SYS_stat,

@@ -6,14 +6,40 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::runtime::{Event, InstanceId, PodId, RuntimeError};
 
+use crate::allowance::{Allowance, Rate};
 use crate::protocol::{self, Reply};
 
-/// Pods that have gone lately, of which something may still be told.
+/// Pods that have gone lately, of which something may still be told, and from whose addresses
+/// something may still be on its way.
 const DEPARTED: usize = 1024;
+
+/// Instances that have been removed lately, whose health may still be on its way.
+const LOST: usize = 4096;
+
+/// Health of one instance. The engine tells it ten times in a second at most: twice that, and as
+/// much as piles up in a minute in which nobody has listened here.
+const HEALTH: Rate = Rate {
+    burst: 600,
+    each: Duration::from_millis(50),
+};
+
+/// Notices of one pod. Guests bring them about, so what is too much is no breach, and left out:
+/// nothing depends on them.
+const NOTICES: Rate = Rate {
+    burst: 256,
+    each: Duration::from_millis(100),
+};
+
+/// Full places of one pod. Each is told once in its life, and a pod has few.
+const FULL: Rate = Rate {
+    burst: 1024,
+    each: Duration::from_millis(50),
+};
 
 /// What a child did that no pod host does: the end of the sentence "the pod host was ended: ".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +66,24 @@ pub(crate) enum Change {
     Removed(InstanceId),
 }
 
+/// What is done with what a child says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It is passed on.
+    Now,
+    /// It may be said, and is too much or too late.
+    LeftOut,
+}
+
 /// What a child was given, and what it has under way.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    pods: HashSet<PodId>,
+    pods: HashMap<PodId, Words>,
     addresses: HashMap<IpAddr, PodId>,
-    departed: VecDeque<PodId>,
+    departed: VecDeque<Departed>,
+    lost: VecDeque<InstanceId>,
+    /// What may still be told of instances' health, once something was.
+    health: HashMap<InstanceId, Allowance>,
     /// Made and not removed, with their pods.
     instances: HashMap<InstanceId, PodId>,
     /// Started and not ended; may have been removed meanwhile.
@@ -56,6 +94,32 @@ pub(crate) struct Known {
     parts: HashMap<u64, Vec<u8>>,
     /// The sizes of wasm that is being compiled.
     compiling: HashMap<u64, usize>,
+}
+
+/// What may still be told of a pod.
+#[derive(Debug)]
+struct Words {
+    notices: Allowance,
+    full: Allowance,
+}
+
+/// A pod that has gone.
+#[derive(Debug)]
+struct Departed {
+    pod: PodId,
+    addresses: Vec<IpAddr>,
+    words: Words,
+}
+
+// === impl Words ===
+
+impl Words {
+    fn new() -> Self {
+        Self {
+            notices: Allowance::new(NOTICES),
+            full: Allowance::new(FULL),
+        }
+    }
 }
 
 // === impl Breach ===
@@ -92,7 +156,7 @@ impl Wanted {
 impl Known {
     /// A pod that the child is about to be given, with its addresses.
     pub(crate) fn give_pod(&mut self, pod: PodId, addresses: Vec<IpAddr>) {
-        self.pods.insert(pod);
+        self.pods.insert(pod, Words::new());
         let addresses = addresses.into_iter().map(|address| (address, pod));
         self.addresses.extend(addresses);
     }
@@ -117,19 +181,19 @@ impl Known {
         match change {
             Change::PodRemoved(pod) => self.depart(pod),
             Change::PodCreated(pod) if !succeeded => self.depart(pod),
-            Change::Removed(instance) => drop(self.instances.remove(&instance)),
-            Change::Created(instance) if !succeeded => drop(self.instances.remove(&instance)),
+            Change::Removed(instance) => self.lose(instance),
+            Change::Created(instance) if !succeeded => self.lose(instance),
             Change::Started(instance) if !succeeded => drop(self.running.remove(&instance)),
             Change::Executed(instance) if !succeeded => {
                 self.running.remove(&instance);
-                self.instances.remove(&instance);
+                self.lose(instance);
             }
             _ => {}
         }
     }
 
     /// Holds an event that is not output against what is known.
-    pub(crate) fn event(&mut self, event: &Event) -> Result<(), Breach> {
+    pub(crate) fn event(&mut self, event: &Event, now: Instant) -> Result<Heard, Breach> {
         match event {
             Event::Output { .. } => Err(Breach::new("it sent output without a number")),
             Event::Exited { instance, exit, .. } => {
@@ -139,20 +203,31 @@ impl Known {
                         instance.0
                     )));
                 }
+                self.health.remove(instance);
                 if !(0..=255).contains(&exit.code) {
                     return Err(Breach::new(format!("it told the exit code {}", exit.code)));
                 }
-                Ok(())
+                Ok(Heard::Now)
             }
-            Event::Health { instance, .. } => self.check_instance(*instance),
-            Event::Notice { pod, .. } | Event::StorageFull { pod, .. } => {
-                if self.pods.contains(pod) || self.departed.contains(pod) {
-                    return Ok(());
+            Event::Health { instance, .. } => {
+                if let Err(breach) = self.check_instance(*instance) {
+                    let is_late = self.lost.contains(instance);
+                    return is_late.then_some(Heard::LeftOut).ok_or(breach);
                 }
-                Err(Breach::new(format!(
-                    "it told of pod {}, which it does not have",
-                    pod.0
-                )))
+                let allowance = self.health.entry(*instance);
+                let allowance = allowance.or_insert_with(|| Allowance::new(HEALTH));
+                within(allowance.spend(now), || {
+                    format!("the health of instance {}", instance.0)
+                })
+            }
+            Event::Notice { pod, .. } => Ok(if self.words(*pod)?.notices.spend(now) {
+                Heard::Now
+            } else {
+                Heard::LeftOut
+            }),
+            Event::StorageFull { pod, .. } => {
+                let allowed = self.words(*pod)?.full.spend(now);
+                within(allowed, || format!("what is full in pod {}", pod.0))
             }
         }
     }
@@ -212,11 +287,16 @@ impl Known {
         self.compiling.remove(&number);
     }
 
-    /// Refuses what does not come from an address of a pod of this child.
-    pub(crate) fn check_address(&self, from: IpAddr) -> Result<(), Breach> {
+    /// Refuses what does not come from an address of a pod of this child. What comes from one of
+    /// a pod that has gone was on its way, or says so to others: it is left out.
+    pub(crate) fn check_address(&self, from: IpAddr) -> Result<Heard, Breach> {
         let from = from.to_canonical();
         if self.addresses.contains_key(&from) {
-            return Ok(());
+            return Ok(Heard::Now);
+        }
+        let mut departed = self.departed.iter();
+        if departed.any(|gone| gone.addresses.contains(&from)) {
+            return Ok(Heard::LeftOut);
         }
         Err(Breach::new(format!(
             "it sent something from {from}, which none of its pods has"
@@ -238,17 +318,59 @@ impl Known {
         )))
     }
 
-    fn depart(&mut self, pod: PodId) {
-        if !self.pods.remove(&pod) {
+    /// What may still be told of a pod, also of one that has gone.
+    fn words(&mut self, pod: PodId) -> Result<&mut Words, Breach> {
+        if let Some(words) = self.pods.get_mut(&pod) {
+            return Ok(words);
+        }
+        let departed = self.departed.iter_mut().find(|gone| gone.pod == pod);
+        departed
+            .map(|gone| &mut gone.words)
+            .ok_or_else(|| Breach::new(format!("it told of pod {}, which it does not have", pod.0)))
+    }
+
+    fn lose(&mut self, instance: InstanceId) {
+        self.health.remove(&instance);
+        if self.instances.remove(&instance).is_none() {
             return;
         }
-        self.addresses.retain(|_, owner| *owner != pod);
-        self.instances.retain(|_, owner| *owner != pod);
+        if self.lost.len() == LOST {
+            self.lost.pop_front();
+        }
+        self.lost.push_back(instance);
+    }
+
+    fn depart(&mut self, pod: PodId) {
+        let Some(words) = self.pods.remove(&pod) else {
+            return;
+        };
+        let own = self.addresses.extract_if(|_, owner| *owner == pod);
+        let addresses = own.map(|(address, _)| address).collect();
+        let own = self.instances.iter().filter(|(_, owner)| **owner == pod);
+        let own: Vec<_> = own.map(|(instance, _)| *instance).collect();
+        for instance in own {
+            self.lose(instance);
+        }
         if self.departed.len() == DEPARTED {
             self.departed.pop_front();
         }
-        self.departed.push_back(pod);
+        self.departed.push_back(Departed {
+            pod,
+            addresses,
+            words,
+        });
     }
+}
+
+/// Refuses what no host tells so often.
+fn within(allowed: bool, what: impl FnOnce() -> String) -> Result<Heard, Breach> {
+    if allowed {
+        return Ok(Heard::Now);
+    }
+    Err(Breach::new(format!(
+        "it told {} more often than any pod host does",
+        what()
+    )))
 }
 
 #[cfg(test)]

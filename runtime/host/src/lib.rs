@@ -11,6 +11,7 @@
 //! CodeStore ──> wasmpod-compile ──> code/…cwasm   (beside the keys, never in a child)
 //! ```
 
+mod allowance;
 mod child;
 mod children;
 pub mod code;

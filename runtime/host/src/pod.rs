@@ -31,6 +31,8 @@ struct State {
     named: BTreeMap<String, VolumeSpec>,
     volumes: Option<PodVolumes>,
     instances: HashMap<InstanceId, Arc<Run>>,
+    /// Its instances were taken out to be ended: there are no more.
+    is_over: bool,
 }
 
 /// One instance of a pod, from its making to its removal.
@@ -58,6 +60,7 @@ impl Pod {
             named: sandbox.volumes,
             volumes: None,
             instances: HashMap::new(),
+            is_over: false,
         };
         let identity = Identity {
             name: sandbox.name,
@@ -141,9 +144,17 @@ impl Pod {
             })
     }
 
+    /// Adds an instance, unless all were taken out.
     pub(crate) fn add(&self, run: Run) -> Result<(), RuntimeError> {
         let id = run.spec.id;
-        match self.state().instances.insert(id, Arc::new(run)) {
+        let mut state = self.state();
+        if state.is_over {
+            return Err(RuntimeError::NotFound(format!(
+                "{} was removed",
+                self.key()
+            )));
+        }
+        match state.instances.insert(id, Arc::new(run)) {
             None => Ok(()),
             Some(_) => Err(RuntimeError::Refused(format!(
                 "{}: instance {} exists already",
@@ -163,9 +174,11 @@ impl Pod {
         self.state().instances.remove(&id)
     }
 
-    /// Takes all instances out, to be ended.
+    /// Takes all instances out, to be ended. None can be added from now on.
     pub(crate) fn take_all(&self) -> Vec<Arc<Run>> {
-        self.state().instances.drain().map(|(_, run)| run).collect()
+        let mut state = self.state();
+        state.is_over = true;
+        state.instances.drain().map(|(_, run)| run).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

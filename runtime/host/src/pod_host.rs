@@ -380,6 +380,12 @@ impl Inner {
             fresh = true;
             Instance::start(&self.engine, program)
         });
+        // Whoever took it out meanwhile found nothing to end.
+        if pod.run(id).is_err()
+            && let Some(instance) = run.instance.get()
+        {
+            instance.kill(instance::signalled(9));
+        }
         if fresh {
             Ok(())
         } else {
@@ -434,7 +440,8 @@ impl Inner {
             files: target.files.clone(),
             owns_files: false,
             instance: OnceLock::new(),
-        })?;
+        })
+        .inspect_err(|_| drop(self.disown(exec.id)))?;
         self.start(exec.id)
     }
 

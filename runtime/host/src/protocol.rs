@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use model::runtime::{
     Event, ExecSpec, InstanceId, InstanceSpec, PodId, PodSandbox, RuntimeError, Signal, Stats,
-    Update, WasmImage,
+    StoragePlace, Update, WasmImage,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,15 @@ pub(crate) const FILE: u64 = 512 << 10;
 
 /// The longest message for people, in bytes: a trap with its frames, whose names a guest chose.
 const MESSAGE: usize = 16 << 10;
+
+/// The longest message of an Event or of health, in bytes: Kubernetes takes no longer notes.
+const NOTE: usize = 1 << 10;
+
+/// The longest reason, in bytes: Kubernetes takes no longer ones.
+const REASON: usize = 128;
+
+/// The longest name of a volume, in bytes: none of a pod is longer than a DNS name.
+const NAME: usize = 253;
 
 /// The most wasm of one child that waits to be compiled: one file of the largest that exec runs.
 pub(crate) const COMPILE_BUDGET: usize = 256 << 20;
@@ -194,7 +203,8 @@ pub(crate) fn compile_cost(size: usize) -> usize {
 // === impl FromChild ===
 
 impl FromChild {
-    /// Cuts what guests can make long, so that no frame is too long.
+    /// Cuts what guests can make long, so that no frame is too long; a parent does it again, for
+    /// a child that did not.
     pub(crate) fn cut(&mut self) {
         match self {
             Self::Answer(_, Err(error)) => {
@@ -205,27 +215,33 @@ impl FromChild {
                 | RuntimeError::NotFound(text)
                 | RuntimeError::Exhausted(text)
                 | RuntimeError::Gone(text)) = error;
-                cut(text);
+                cut(text, MESSAGE);
             }
             Self::Event(Event::Exited { exit, .. }) => {
-                cut(&mut exit.reason);
-                cut(&mut exit.message);
+                cut(&mut exit.reason, REASON);
+                cut(&mut exit.message, MESSAGE);
             }
-            Self::Event(Event::Health { message, .. }) => cut(message),
+            Self::Event(Event::Health { message, .. }) => cut(message, NOTE),
             Self::Event(Event::Notice {
                 reason, message, ..
             }) => {
-                cut(reason);
-                cut(message);
+                cut(reason, REASON);
+                cut(message, NOTE);
             }
+            Self::Event(Event::StorageFull {
+                place: StoragePlace::Volume(name),
+                ..
+            }) => cut(name, NAME),
             _ => {}
         }
     }
 }
 
-fn cut(text: &mut String) {
-    if text.len() > MESSAGE {
-        text.truncate(text.floor_char_boundary(MESSAGE));
+/// Cuts a text between characters, to this many bytes or one character more, which says so. What
+/// was cut is not cut again.
+fn cut(text: &mut String, longest: usize) {
+    if text.len() > longest + '…'.len_utf8() {
+        text.truncate(text.floor_char_boundary(longest));
         text.push('…');
     }
 }
@@ -280,5 +296,47 @@ mod tests {
         };
         assert_eq!(text.len(), MESSAGE - 1 + '…'.len_utf8());
         assert!(text.starts_with('x') && text.ends_with("é…"));
+    }
+
+    #[test]
+    fn every_text_of_an_event_has_a_limit_and_is_cut_once() {
+        let long = || "x".repeat(FROM_CHILD);
+        let (pod, instance) = (PodId(1), InstanceId(2));
+        let events = [
+            Event::Health {
+                instance,
+                ready: true,
+                message: long(),
+            },
+            Event::Notice {
+                pod,
+                instance: None,
+                warning: true,
+                reason: long(),
+                message: long(),
+            },
+            Event::StorageFull {
+                pod,
+                place: StoragePlace::Volume(long()),
+                limit: 1,
+            },
+            Event::Exited {
+                instance,
+                exit: model::runtime::Exit {
+                    code: 1,
+                    reason: long(),
+                    message: long(),
+                },
+                stats: Stats::default(),
+            },
+        ];
+        for event in events {
+            let mut message = FromChild::Event(event);
+            message.cut();
+            let once = frame(&message).expect("a frame");
+            assert!(once.len() < MESSAGE + NOTE, "{message:?}");
+            message.cut();
+            assert_eq!(frame(&message).expect("a frame"), once);
+        }
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! Locks are the kernel's on open files, so they end with their process, however it ends.
 //! Collecting waits for nobody: what is in use stays, and what could not be had this time is had
-//! the next.
+//! the next. Only past twice the capacity whoever wants to make more waits for the makers, and
+//! collects first: makers that overlap would otherwise keep it from ever being collected.
 
 use std::fs::{self, File};
 use std::io;
@@ -60,12 +61,18 @@ impl Shelf {
         }
     }
 
-    /// Leave to make files; waits while another process collects, which takes moments.
+    /// Leave to make files. Waits while another process collects, which takes moments; where there
+    /// is twice too much, until nobody makes any, and collects. Not to be called where tasks run.
     ///
     /// # Errors
-    /// When the lock cannot be opened or had.
+    /// When the lock cannot be opened or had, or the directory cannot be read.
     pub fn hold(&self) -> io::Result<Hold> {
         let lock = self.lock()?;
+        let (candidates, _) = self.look()?;
+        if total(&candidates) > self.capacity.saturating_mul(2) {
+            flock(&lock, FlockOperation::LockExclusive)?;
+            self.collect_alone()?;
+        }
         flock(&lock, FlockOperation::LockShared)?;
         Ok(Hold(lock))
     }
@@ -119,8 +126,22 @@ impl Shelf {
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(0);
         }
-        let mut gone = 0;
-        let mut candidates = Vec::new();
+        self.collect_alone()
+    }
+
+    /// Collects, under the shelf's lock.
+    fn collect_alone(&self) -> io::Result<usize> {
+        let (candidates, left_behind) = self.look()?;
+        // Nobody makes anything now.
+        let left_behind = left_behind
+            .iter()
+            .filter(|path| fs::remove_file(path).is_ok());
+        Ok(left_behind.count() + self.collect_files(candidates))
+    }
+
+    /// The files that could go, and what whoever makes files leaves behind if it is killed.
+    fn look(&self) -> io::Result<(Vec<Candidate>, Vec<PathBuf>)> {
+        let (mut candidates, mut left_behind) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
             let Ok(about) = fs::symlink_metadata(&path) else {
@@ -134,16 +155,15 @@ impl Shelf {
                     used: about.modified()?,
                     path,
                 }),
-                // Nobody makes anything now.
-                Some("lock" | "tmp") => gone += usize::from(fs::remove_file(&path).is_ok()),
+                Some("lock" | "tmp") => left_behind.push(path),
                 _ => {}
             }
         }
-        Ok(gone + self.collect_files(candidates))
+        Ok((candidates, left_behind))
     }
 
     fn collect_files(&self, mut candidates: Vec<Candidate>) -> usize {
-        let mut total: u64 = candidates.iter().map(|candidate| candidate.size).sum();
+        let mut total = total(&candidates);
         candidates.sort_by_key(|candidate| candidate.used);
         let mut gone = 0;
         for Candidate { path, size, .. } in candidates {
@@ -169,6 +189,10 @@ impl Shelf {
             .truncate(false)
             .open(self.directory.join(LOCK))
     }
+}
+
+fn total(candidates: &[Candidate]) -> u64 {
+    candidates.iter().map(|candidate| candidate.size).sum()
 }
 
 // === impl Kept ===
@@ -242,6 +266,21 @@ mod tests {
         assert!(left(&folder).is_empty());
         let absent = shelf.keep(&folder.path().join("a.code")).expect("no error");
         assert!(absent.is_none());
+    }
+
+    #[test]
+    fn past_twice_the_capacity_whoever_makes_more_collects_first() {
+        let twice = ["a.code", "b.code", "c.code", "d.code", "e.code", "f.code"];
+        let (folder, shelf) = shelf(&twice);
+        let hold = shelf.hold().expect("a hold");
+        assert_eq!(left(&folder).len(), twice.len(), "not past it");
+        fs::write(folder.path().join("g.code"), [0; 10]).expect("written");
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| shelf.hold().expect("a hold"));
+            drop(hold);
+            next.join().expect("a thread");
+        });
+        assert_eq!(left(&folder), ["e.code", "f.code", "g.code"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::net::UnixDatagram;
 
 use crate::child::Link;
 use crate::descriptors::packet_pair;
-use crate::known::Breach;
+use crate::known::{Breach, Heard};
 use crate::network::Network;
 
 /// The most bytes of a header: two IPv6 addresses and what says so.
@@ -124,7 +124,9 @@ fn pass_on_one(
     header: Header,
     payload: &[u8],
 ) -> Result<(), Breach> {
-    link.check_address(header.from)?;
+    if link.check_address(header.from)? == Heard::LeftOut {
+        return Ok(());
+    }
     let child = network.child_at(header.to.ip());
     match (child.filter(|child| !child.is_gone()), header.kind) {
         (Some(child), _) => child.wire().send(header, payload),

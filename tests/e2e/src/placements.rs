@@ -5,12 +5,14 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use anyhow::Context as _;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::{Value, json};
 
-use crate::harness::{Pod, Run, Running, fetch, pods};
+use crate::harness::{PATIENCE, Pod, Run, Running, fetch, pods};
 
 /// As the hidden flag `--placement` spells them.
 const PLACEMENTS: [&str; 3] = ["task", "child", "child-per-pod"];
@@ -75,6 +77,32 @@ fn is_gone(process: Pid) -> bool {
     })
 }
 
+/// What tells the ends of processes that are there now.
+fn ends_of(processes: &[Pid]) -> anyhow::Result<Vec<OwnedFd>> {
+    let ends = processes
+        .iter()
+        .map(|process| pidfd_open(*process, PidfdFlags::empty()));
+    Ok(ends.collect::<Result<_, _>>()?)
+}
+
+/// Waits until one of the processes has ended, and answers which.
+fn wait_end(ends: &[OwnedFd]) -> anyhow::Result<usize> {
+    let mut told: Vec<_> = ends
+        .iter()
+        .map(|end| PollFd::new(end, PollFlags::IN))
+        .collect();
+    let patience = Timespec::try_from(PATIENCE)?;
+    poll(&mut told, Some(&patience))?;
+    let ended = told.iter().position(|end| !end.revents().is_empty());
+    ended.context("no process of a pod has ended")
+}
+
+/// Waits until all of the processes have ended.
+fn wait_ends(ends: Vec<OwnedFd>) -> anyhow::Result<()> {
+    ends.into_iter()
+        .try_for_each(|end| wait_end(&[end]).map(drop))
+}
+
 fn wait_served(running: &mut Running, pod: &str) -> anyhow::Result<()> {
     running.wait_log(pod, "c", "listening")?;
     let address = running.wait_ready(pod)?;
@@ -103,6 +131,7 @@ fn pods_serve_and_stop_in_every_placement() -> anyhow::Result<()> {
         wait_served(&mut running, "two")?;
         let children = descendants(running.process())?;
         assert_eq!(children.len(), processes, "{placement}");
+        let children = ends_of(&children)?;
         running.signal(Signal::INT)?;
         let ended = running.finish()?;
         assert_eq!(
@@ -111,9 +140,7 @@ fn pods_serve_and_stop_in_every_placement() -> anyhow::Result<()> {
             "{placement}: {}",
             ended.said.transcript()
         );
-        for child in children {
-            assert!(is_gone(child), "{placement}: {child:?} is left");
-        }
+        wait_ends(children).with_context(|| format!("{placement}: a child is left"))?;
     }
     Ok(())
 }
@@ -195,6 +222,7 @@ fn a_killed_child_ends_its_pod_and_no_other() -> anyhow::Result<()> {
     wait_served(&mut running, "two")?;
     let children = descendants(running.process())?;
     assert_eq!(children.len(), 2);
+    let ends = ends_of(&children)?;
     kill_process(children[0], Signal::KILL)?;
     let other = wait_killed(&mut running)?;
     wait_served(&mut running, other)?;
@@ -202,9 +230,28 @@ fn a_killed_child_ends_its_pod_and_no_other() -> anyhow::Result<()> {
     let ended = running.finish()?;
     let transcript = ended.said.transcript();
     assert_eq!(ended.code, Some(130), "{transcript}");
-    assert!(children.into_iter().all(is_gone), "{transcript}");
+    wait_ends(ends).with_context(|| format!("a child is left: {transcript}"))?;
     let left = fs::read_dir(ended.home.path().join("data/pods"));
     assert_eq!(left.map_or(0, Iterator::count), 0, "{transcript}");
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_has_ended_leaves_no_child_while_another_goes_on() -> anyhow::Result<()> {
+    let ports = json!({"ports": [{"containerPort": 8080}]});
+    let once = ["page", "0.0.0.0:8080", "once", "1"];
+    let once = Pod::new("once").container("c", "net", &once, ports);
+    let manifest = pods([&server("on"), &once]);
+    let mut running = run_in("child-per-pod", manifest)?.start()?;
+    wait_served(&mut running, "on")?;
+    let children = descendants(running.process())?;
+    assert_eq!(children.len(), 2);
+    let ends = ends_of(&children)?;
+    wait_served(&mut running, "once")?;
+    let ended = wait_end(&ends)?;
+    let left = children[1 - ended];
+    assert!(!is_gone(left), "both pods' children are gone");
+    wait_served(&mut running, "on")?;
     Ok(())
 }
 
@@ -237,15 +284,11 @@ fn nothing_is_left_when_the_program_itself_is_killed() -> anyhow::Result<()> {
         let mut running = run_in(placement, server("p"))?.private_data().start()?;
         wait_served(&mut running, "p")?;
         let address = (running.wait_ready("p")?, 8080).into();
-        let children = descendants(running.process())?;
+        let children = ends_of(&descendants(running.process())?)?;
         running.signal(Signal::KILL)?;
-        // Its streams end when the last process that holds them has ended: the children too.
         let ended = running.finish()?;
         assert_eq!(ended.code, None, "{placement}");
-        assert!(
-            children.into_iter().all(is_gone),
-            "{placement}: a child is left"
-        );
+        wait_ends(children).with_context(|| format!("{placement}: a child is left"))?;
         assert!(
             crate::harness::is_refused(address)?,
             "{placement}: {address} is still served"

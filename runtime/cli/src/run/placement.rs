@@ -16,6 +16,7 @@ use model::runtime::{Resolver, RuntimeError, WasmImage};
 use model::security::User;
 use model::{Quantity, Runtime};
 use node::Router;
+use tokio::sync::Semaphore;
 
 use crate::data_dir::DataDir;
 use crate::images::Files;
@@ -69,6 +70,7 @@ pub(crate) fn start(
         files,
         content: data.content(),
         shelf: Shelf::new(data.content(), "wasm", CONTENT),
+        turns: Semaphore::new(WAITING),
     });
     let one_per_pod = match placement {
         Placement::Task => {
@@ -261,8 +263,13 @@ static STAGED: AtomicU64 = AtomicU64::new(0);
 /// The most bytes of wasm that stay in `content/`: what exec has found in mounts, and the toolbox.
 const CONTENT: u64 = 1 << 30;
 
+/// How many wait for the shelf of `content/` at once: each takes a thread of those that may wait,
+/// and whoever has the shelf needs one to go on.
+const WAITING: usize = 16;
+
 /// Compiles wasm that lies in no file yet.
 struct FromBytes {
+    turns: Semaphore,
     files: Arc<Files>,
     content: PathBuf,
     shelf: Shelf,
@@ -279,6 +286,8 @@ impl Compiler for FromBytes {
                 .join(format!("{}.wasm", engine::cache::digest(&wasm)));
             let cannot = |e: &dyn std::fmt::Display| RuntimeError::CannotRun(e.to_string());
             let shelf = self.shelf.clone();
+            // An error means that the run is gone.
+            let turn = self.turns.acquire().await;
             let hold = tokio::task::spawn_blocking(move || {
                 // What is too much goes before more comes.
                 shelf.collect().and_then(|_| shelf.hold())
@@ -287,6 +296,7 @@ impl Compiler for FromBytes {
             let _hold = hold.map_err(|e| {
                 RuntimeError::Exhausted(format!("cannot lock {}: {e}", self.content.display()))
             })?;
+            drop(turn);
             if !path.exists() {
                 let staged = path.with_extension(format!(
                     "{}-{}.tmp",

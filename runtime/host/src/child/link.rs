@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use model::runtime::{Answer, Event, EventSink, Exit, RuntimeError, Stats};
+use model::runtime::{Answer, Event, EventSink, Exit, InstanceId, RuntimeError, Stats};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child as Process;
@@ -17,9 +18,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::ChildConfig;
 use crate::descriptors::Sender;
-use crate::known::{Breach, Change, Known, Wanted};
+use crate::known::{Breach, Change, Heard, Known, Wanted};
 use crate::network::Network;
-use crate::protocol::{self, FromChild, Order, QUESTIONS, Reply, ToChild};
+use crate::protocol::{self, FromChild, Order, QUESTIONS, Refusal, Reply, ToChild};
 use crate::wire::Wire;
 
 /// What a child may have asked and not heard the answer of: more than it ever asks, because it may
@@ -40,7 +41,8 @@ pub(crate) struct Link {
     acceptances: Arc<Semaphore>,
     /// Told when the child is to be ended.
     breaking: Arc<Notify>,
-    state: Mutex<State>,
+    /// Shared with whoever hears the child, who tells its end even where nobody keeps it any more.
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -63,7 +65,7 @@ struct Waiting {
 
 /// A message on its way to the child.
 pub(super) struct Frame {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// Given back once the child has been written to: one that does not read may not go on asking.
     _turn: Option<OwnedSemaphorePermit>,
 }
@@ -88,7 +90,7 @@ impl Link {
             questions: Arc::new(Semaphore::new(UNANSWERED)),
             acceptances: Arc::new(Semaphore::new(UNACCEPTED)),
             breaking: Arc::default(),
-            state: Mutex::default(),
+            state: Arc::default(),
         };
         (Arc::new(link), outbox)
     }
@@ -106,11 +108,11 @@ impl Link {
         change(&mut self.state().known)
     }
 
-    /// Refuses what does not come from a pod of this child.
+    /// Refuses what does not come from a pod of this child, or one that it had lately.
     ///
     /// # Errors
     /// The breach.
-    pub(crate) fn check_address(&self, from: SocketAddr) -> Result<(), Breach> {
+    pub(crate) fn check_address(&self, from: SocketAddr) -> Result<Heard, Breach> {
         self.know(|known| known.check_address(from.ip()))
     }
 
@@ -207,50 +209,29 @@ impl Link {
         }
     }
 
-    /// Ends everything that waits for the child, and tells its instances as ended.
-    fn end(&self, ended: &str, sink: &dyn EventSink) {
-        let (why, waiting, running) = {
-            let mut state = self.state();
-            let why = match &state.breach {
-                Some(breach) => format!("the pod host was ended: {breach}"),
-                None => ended.to_owned(),
-            };
-            state.gone = Some(why.clone());
-            let waiting = std::mem::take(&mut state.waiting);
-            (why, waiting, state.known.end())
-        };
-        for order in waiting.into_values() {
-            let _ = order.caller.send(Err(RuntimeError::Gone(why.clone())));
-        }
-        for instance in running {
-            let exit = Exit {
-                code: 137,
-                reason: "Error".to_owned(),
-                message: why.clone(),
-            };
-            sink.event_now(Event::Exited {
-                instance,
-                exit,
-                stats: Stats::default(),
-            });
-        }
-    }
-
     /// Hears one message.
-    fn hear(self: &Arc<Self>, message: FromChild, config: &ChildConfig) -> Result<(), Breach> {
+    fn hear(self: &Arc<Self>, mut message: FromChild, config: &ChildConfig) -> Result<(), Breach> {
+        // An honest child has done so.
+        message.cut();
         match message {
             FromChild::Answer(number, reply) => self.answered(number, reply),
             FromChild::Event(event) => {
-                self.know(|known| known.event(&event))?;
-                config.sink.event_now(event);
+                if self.know(|known| known.event(&event, Instant::now()))? == Heard::Now {
+                    config.sink.event_now(event);
+                }
                 Ok(())
             }
             FromChild::Output(number, event) => self.written(number, event, config),
             FromChild::Part(number, part) => self.know(|known| known.part(number, &part)),
             FromChild::Compile(number) => self.compile(number, config),
             FromChild::Dial { number, from, to } => {
-                self.check_address(from)?;
+                let heard = self.check_address(from)?;
                 let turn = self.turn_to_ask()?;
+                if heard == Heard::LeftOut {
+                    // Its pod has gone, and it does not know yet.
+                    self.tell(&ToChild::Dialled(number, Err(Refusal::Refused)), Some(turn));
+                    return Ok(());
+                }
                 let (link, network) = (Arc::clone(self), Arc::clone(&config.network));
                 tokio::spawn(async move { link.dial(number, &network, (from, to), turn).await });
                 Ok(())
@@ -264,7 +245,11 @@ impl Link {
         }
     }
 
-    fn answered(&self, number: u64, reply: Result<Reply, RuntimeError>) -> Result<(), Breach> {
+    pub(super) fn answered(
+        &self,
+        number: u64,
+        reply: Result<Reply, RuntimeError>,
+    ) -> Result<(), Breach> {
         let mut state = self.state();
         let waiting = state.waiting.remove(&number);
         let Some(waiting) = waiting else {
@@ -308,12 +293,12 @@ impl Link {
     }
 
     /// Leave for one more question of the child.
-    fn turn_to_ask(&self) -> Result<OwnedSemaphorePermit, Breach> {
+    pub(super) fn turn_to_ask(&self) -> Result<OwnedSemaphorePermit, Breach> {
         let turn = Arc::clone(&self.questions).try_acquire_owned();
         turn.map_err(|_| Breach::new(format!("it asked more than {UNANSWERED} things at once")))
     }
 
-    async fn dial(
+    pub(super) async fn dial(
         &self,
         number: u64,
         network: &Network,
@@ -324,15 +309,54 @@ impl Link {
             Ok(socket) => {
                 let descriptor = self.number();
                 let sent = self.descriptors.send(descriptor, socket.as_fd()).await;
-                if sent.is_err() {
-                    // The child is gone.
-                    return;
-                }
-                Ok(descriptor)
+                // Where the child is gone, nobody hears it; where the system has no room for the
+                // descriptor, whoever asked must not wait for ever.
+                sent.map(|()| descriptor).map_err(|error| {
+                    tracing::debug!(%error, "a connection's descriptor cannot be sent");
+                    Refusal::Refused
+                })
             }
             Err(refusal) => Err(refusal),
         };
         self.tell(&ToChild::Dialled(number, told), Some(turn));
+    }
+}
+
+impl State {
+    /// Ends everything that waits for the child; answers why, and which instances end with it.
+    fn end(&mut self, ended: &str) -> (String, Vec<InstanceId>) {
+        let why = match &self.breach {
+            Some(breach) => format!("the pod host was ended: {breach}"),
+            None => ended.to_owned(),
+        };
+        self.gone = Some(why.clone());
+        for order in std::mem::take(&mut self.waiting).into_values() {
+            let _ = order.caller.send(Err(RuntimeError::Gone(why.clone())));
+        }
+        (why, self.known.end())
+    }
+}
+
+/// Tells what ran in a child as ended.
+fn tell_ended((why, running): (String, Vec<InstanceId>), sink: &dyn EventSink) {
+    for instance in running {
+        let exit = Exit {
+            code: 137,
+            reason: "Error".to_owned(),
+            message: why.clone(),
+        };
+        sink.event_now(Event::Exited {
+            instance,
+            exit,
+            stats: Stats::default(),
+        });
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Nobody has a pod there any more: the process ends whether it heeds its sockets or not.
+        self.breaking.notify_one();
     }
 }
 
@@ -354,15 +378,15 @@ pub(super) async fn write_frames(
     }
 }
 
-/// Hears a child to its end. Its sockets close when the last [`super::Child`] is dropped, and it
-/// ends.
+/// Hears a child to its end. It is ended when the last [`super::Child`] is dropped.
 pub(super) fn watch(
     mut process: Process,
     mut incoming: OwnedReadHalf,
     link: &Arc<Link>,
     config: ChildConfig,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let (breaking, link) = (Arc::clone(&link.breaking), Arc::downgrade(link));
+    let (breaking, state) = (Arc::clone(&link.breaking), Arc::clone(&link.state));
+    let link = Arc::downgrade(link);
     async move {
         loop {
             let message = tokio::select! {
@@ -388,8 +412,15 @@ pub(super) fn watch(
             Ok(status) => format!("the pod host process ended: {status}"),
             Err(error) => format!("the pod host process is lost: {error}"),
         };
-        if let Some(link) = link.upgrade() {
-            link.end(&ended, config.sink.as_ref());
-        }
+        let ended = if link.strong_count() == 0 {
+            "the pod was removed".to_owned()
+        } else {
+            ended
+        };
+        let told = {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.end(&ended)
+        };
+        tell_ended(told, config.sink.as_ref());
     }
 }

@@ -6,18 +6,21 @@ use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use model::runtime::{Event, Exit, InstanceId, Stream, WasmImage};
+use model::runtime::{Event, Exit, InstanceId, PodNetwork, Stream, WasmImage};
 use net::PodRange;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::protocol::FromChild;
+use crate::known::Known;
+use crate::protocol::{FromChild, Refusal, ToChild};
 use crate::wire::{Header, Kind};
 
 const POD: PodId = PodId(1);
 const OWN: InstanceId = InstanceId(10);
 const OTHERS: InstanceId = InstanceId(99);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 2);
+/// Of a pod that has gone.
+const DEPARTED: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 4);
 
 /// Only turns a hang into a failure.
 const HANG: Duration = Duration::from_secs(60);
@@ -65,10 +68,16 @@ fn child_that_says(words: &[u8], ear: mpsc::UnboundedSender<Event>) -> Child {
     };
     let child = Child::start(&config).expect("a shell");
     child.link.know(|known| {
-        known.give_pod(POD, vec![ADDRESS.into()]);
+        give_pods(known);
         known.give_instance(OWN, POD);
     });
     child
+}
+
+fn give_pods(known: &mut Known) {
+    known.give_pod(POD, vec![ADDRESS.into()]);
+    known.give_pod(PodId(2), vec![DEPARTED.into()]);
+    known.apply(Change::PodRemoved(PodId(2)), true);
 }
 
 fn frames(messages: &[FromChild]) -> Vec<u8> {
@@ -178,7 +187,7 @@ async fn a_child_that_breaks_the_protocol_is_ended_with_the_reason() {
         );
     }
     // One that asks for what it may is heard to the end of its own instance.
-    let honest = frames(&[resolve(1), dial(2, ADDRESS), exited(OWN)]);
+    let honest = frames(&[resolve(1), dial(2, ADDRESS), dial(3, DEPARTED), exited(OWN)]);
     let exit = end_after_honest(&honest).await;
     assert_eq!(exit.reason, "Completed");
 }
@@ -202,12 +211,12 @@ async fn a_datagram_from_somebody_elses_address_ends_its_sender() {
     let (descriptors, _far) = Sender::pair().expect("a pair");
     let (near, far) = Wire::pair().expect("a pair");
     let (link, _outbox) = Link::new(descriptors, Arc::new(near));
-    link.know(|known| known.give_pod(POD, vec![ADDRESS.into()]));
+    link.know(give_pods);
     let network = Arc::new(Network::new(PodRange::LOOPBACK));
     let passing = wire::pass_on(Arc::clone(link.wire()), Arc::downgrade(&link), network);
     let far = Wire::open(far).expect("a socket");
     let to = (Ipv4Addr::new(127, 64, 0, 9), 53).into();
-    for from in [ADDRESS, Ipv4Addr::new(127, 64, 0, 3)] {
+    for from in [ADDRESS, DEPARTED, Ipv4Addr::new(127, 64, 0, 3)] {
         let from = (from, 53).into();
         let kind = Kind::Datagram;
         far.send(Header { from, to, kind }, b"x");
@@ -215,4 +224,74 @@ async fn a_datagram_from_somebody_elses_address_ends_its_sender() {
     tokio::time::timeout(HANG, passing).await.expect("an end");
     let breach = link.breach().expect("a breach").to_string();
     assert!(breach.contains("127.64.0.3"), "{breach}");
+}
+
+#[tokio::test]
+async fn a_child_that_nobody_keeps_ends_though_it_does_not_want_to() {
+    let (ear, mut events) = mpsc::unbounded_channel();
+    // It heeds none of its sockets.
+    let config = ChildConfig {
+        program: "/bin/sh".into(),
+        args: vec!["-c".into(), "exec sleep 1000000".into()],
+        sink: Arc::new(Ear(ear)),
+        compiler: Arc::new(Idle),
+        network: Arc::new(Network::new(PodRange::LOOPBACK)),
+    };
+    let child = Child::start(&config).expect("a shell");
+    child.link.know(|known| {
+        known.give_pod(POD, Vec::new());
+        known.give_instance(OWN, POD);
+    });
+    drop(child.start_instance(OWN));
+    drop((child, config));
+    let event = tokio::time::timeout(HANG, events.recv()).await;
+    let Some(Event::Exited { instance, exit, .. }) = event.expect("an end") else {
+        panic!("no end of an instance");
+    };
+    assert_eq!((instance, exit.code), (OWN, 137));
+    assert_eq!(exit.message, "the pod was removed");
+    // Whoever hears the child is the last to know its sink.
+    let end = tokio::time::timeout(HANG, events.recv()).await;
+    assert!(end.expect("its hearer's end").is_none());
+}
+
+#[tokio::test]
+async fn who_cannot_be_handed_a_connection_is_refused_it() {
+    let network = Arc::new(Network::new(PodRange {
+        first: Ipv4Addr::new(127, 211, 0, 0),
+        prefix: 24,
+        block: 29,
+    }));
+    let link = |descriptors| {
+        let (near, _far) = Wire::pair().expect("a pair");
+        Link::new(descriptors, Arc::new(near))
+    };
+    let (descriptors, _kept) = Sender::pair().expect("a pair");
+    let (listener, mut to_listener) = link(descriptors);
+    let (descriptors, far) = Sender::pair().expect("a pair");
+    drop(far);
+    let (asker, mut to_asker) = link(descriptors);
+    let listener = Child { link: listener };
+    let pod = network.enter(&PodNetwork::default(), listener.downgrade());
+    let pod = pod.expect("a place");
+    let (from, to) = ((ADDRESS, 40_000).into(), (pod.address(), 80).into());
+    let turn = asker.turn_to_ask().expect("a turn");
+    let dial = asker.dial(7, &network, (from, to), turn);
+    let accept = async {
+        to_listener.recv().await.expect("an order");
+        let first = protocol::WIRE + 1;
+        listener
+            .link
+            .answered(first, Ok(Reply::Done))
+            .expect("its answer");
+    };
+    tokio::join!(dial, accept);
+    let frame = to_asker.recv().await.expect("an answer");
+    let mut bytes = frame.bytes.as_slice();
+    let told = protocol::read(&mut bytes, protocol::TO_CHILD).await;
+    let told = told.expect("a frame");
+    assert!(
+        matches!(told, Some(ToChild::Dialled(7, Err(Refusal::Refused)))),
+        "{told:?}"
+    );
 }

@@ -1,6 +1,6 @@
 //! What a child may say, and what ends it.
 
-use model::runtime::{Exit, Stats, Stream};
+use model::runtime::{Exit, Stats, StoragePlace, Stream};
 
 use super::*;
 
@@ -74,11 +74,19 @@ fn events_are_those_of_its_own_pods() {
         (output(RUNS), false),
     ];
     for (event, heard) in cases {
-        assert_eq!(known().event(&event).is_ok(), heard, "{event:?}");
+        assert_eq!(
+            known().event(&event, Instant::now()).is_ok(),
+            heard,
+            "{event:?}"
+        );
     }
     let mut known = known();
-    known.event(&exited(RUNS, 0)).expect("its end");
-    known.event(&exited(RUNS, 0)).expect_err("a second end");
+    known
+        .event(&exited(RUNS, 0), Instant::now())
+        .expect("its end");
+    known
+        .event(&exited(RUNS, 0), Instant::now())
+        .expect_err("a second end");
 }
 
 #[test]
@@ -97,20 +105,41 @@ fn one_chunk_of_output_is_on_its_way_for_each_instance() {
 fn what_was_removed_may_still_end_and_nothing_else() {
     let mut known = known();
     known.apply(Change::Removed(RUNS), true);
-    known.event(&health(RUNS)).expect("it runs on");
-    known.event(&exited(RUNS, 137)).expect("it was killed");
-    known.event(&health(RUNS)).expect_err("it has ended");
-    known.apply(Change::PodRemoved(POD), true);
-    known.event(&notice(1)).expect("a late word");
-    known.event(&health(MADE)).expect_err("gone with its pod");
     known
-        .check_address([127, 64, 0, 2].into())
-        .expect_err("gone with its pod");
+        .event(&health(RUNS), Instant::now())
+        .expect("it runs on");
+    known
+        .event(&exited(RUNS, 137), Instant::now())
+        .expect("it was killed");
+    let late = known.event(&health(RUNS), Instant::now());
+    assert_eq!(late, Ok(Heard::LeftOut), "it has ended");
+    known.apply(Change::PodRemoved(POD), true);
+    known
+        .event(&notice(1), Instant::now())
+        .expect("a late word");
+    let late = known.event(&health(MADE), Instant::now());
+    assert_eq!(late, Ok(Heard::LeftOut), "gone with its pod");
+    assert_eq!(
+        known.check_address([127, 64, 0, 2].into()),
+        Ok(Heard::LeftOut),
+        "it may have been on its way"
+    );
     for number in 2..=u64::try_from(DEPARTED).expect("a number") + 1 {
         known.give_pod(PodId(number), Vec::new());
         known.apply(Change::PodRemoved(PodId(number)), true);
     }
-    known.event(&notice(1)).expect_err("long ago");
+    known
+        .event(&notice(1), Instant::now())
+        .expect_err("long ago");
+    known
+        .check_address([127, 64, 0, 2].into())
+        .expect_err("long ago");
+    known.give_pod(PodId(5000), vec![[127, 64, 0, 2].into()]);
+    assert_eq!(
+        known.check_address([127, 64, 0, 2].into()),
+        Ok(Heard::Now),
+        "another pod has it"
+    );
 }
 
 #[test]
@@ -123,11 +152,12 @@ fn what_failed_is_not_there() {
     for (change, instance) in cases {
         let mut known = known();
         known.apply(change, true);
-        known.event(&health(instance)).expect("made");
-        known.apply(change, false);
         known
-            .event(&health(instance))
-            .expect_err("it could not be made");
+            .event(&health(instance), Instant::now())
+            .expect("made");
+        known.apply(change, false);
+        let heard = known.event(&health(instance), Instant::now());
+        assert_ne!(heard, Ok(Heard::Now), "it could not be made");
     }
     let mut known = known();
     known.start(MADE);
@@ -193,5 +223,33 @@ fn answers_are_of_the_kind_asked_for() {
     ];
     for (wanted, reply, fits) in cases {
         assert_eq!(wanted.check(&reply).is_ok(), fits, "{wanted:?}, {reply:?}");
+    }
+}
+
+#[test]
+fn only_so_much_is_told_and_what_guests_bring_about_is_no_breach() {
+    let full = Event::StorageFull {
+        pod: POD,
+        place: StoragePlace::Instance(RUNS),
+        limit: 1,
+    };
+    // The most at once, and whether more is a breach.
+    let cases = [
+        (health(RUNS), HEALTH, true),
+        (notice(1), NOTICES, false),
+        (full, FULL, true),
+    ];
+    for (event, rate, is_breach) in cases {
+        let mut known = known();
+        let now = Instant::now();
+        for _ in 0..rate.burst {
+            assert_eq!(known.event(&event, now), Ok(Heard::Now), "{event:?}");
+        }
+        match known.event(&event, now) {
+            Err(_) => assert!(is_breach, "{event:?}"),
+            Ok(heard) => assert!(!is_breach && heard == Heard::LeftOut, "{event:?}"),
+        }
+        assert_eq!(known.event(&event, now + rate.each), Ok(Heard::Now));
+        known.event(&health(MADE), now).expect("another's");
     }
 }
