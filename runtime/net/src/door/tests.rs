@@ -188,10 +188,16 @@ fn no_door_stands_at_an_address_of_another_pod() {
         RANGE.gateway(address).into(),
         [a, b, c, 250].into(),
     ];
+    let mut number = 2;
     for other in others {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let host = SocketAddr::new(other, 18_080);
-            let pod = pod_with_doors(&bench, vec![door(8080, protocol, Some(host))]);
+            number += 1;
+            let network = PodNetwork {
+                doors: vec![door(8080, protocol, Some(host))],
+                ..PodNetwork::default()
+            };
+            let pod = bench.pod_with(number, network);
             let own = at("0.0.0.0", 8080, [&pod, &pod]);
             let _socket = match protocol {
                 Protocol::Tcp => listen(&pod, own),

@@ -39,12 +39,14 @@ fn first_listener() -> io::Result<TcpListener> {
 
 /// Asks once for a connection without waiting: a given listener opens at its first use, and
 /// whoever reads that it serves may come at once.
-fn open(listener: &TcpListener) -> io::Result<()> {
+fn open(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     listener.set_nonblocking(true)?;
-    if let Ok((early, _)) = listener.accept() {
-        drop(early);
+    let early = listener.accept().ok().map(|(stream, _)| stream);
+    listener.set_nonblocking(false)?;
+    if let Some(stream) = &early {
+        stream.set_nonblocking(false)?;
     }
-    listener.set_nonblocking(false)
+    Ok(early)
 }
 
 fn listeners(_: &Args) -> io::Result<()> {
@@ -62,10 +64,11 @@ fn listeners(_: &Args) -> io::Result<()> {
 
 fn echo(args: &Args) -> io::Result<()> {
     let listener = first_listener()?;
-    open(&listener)?;
+    let early = open(&listener)?.map(Ok);
     println!("serving");
-    for _ in 0..args.number(0, usize::MAX)? {
-        let (stream, _) = listener.accept()?;
+    let connections = early.into_iter().chain(listener.incoming());
+    for stream in connections.take(args.number(0, usize::MAX)?) {
+        let stream = stream?;
         if let Err(error) = echo_one(&stream) {
             println!("left {}", case::kind(&error));
         }
