@@ -215,7 +215,8 @@ impl World {
                     1 => LaunchFailure::Create(text()),
                     _ => LaunchFailure::Start(text()),
                 };
-                if luck == 2 {
+                // Of one that went with its sandbox nobody hears any more.
+                if luck == 2 && self.alive.contains_key(&instance) {
                     self.last_exit.insert(container, 128);
                 }
                 Event::LaunchFailed { instance, failure }
