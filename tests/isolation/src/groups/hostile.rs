@@ -192,6 +192,8 @@ fn once(bench: &Bench, attack: Option<(&Attack, bool)>, felt: &mut Felt) -> anyh
             most = most.max(memory_kib(run.pid())?);
         }
     }
+    // Who never came has harmed nobody: that would be no figure.
+    run.begun("hostile")?;
     felt.growth.push((most - before).max(0.0));
     run.end()
 }

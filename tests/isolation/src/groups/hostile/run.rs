@@ -8,7 +8,7 @@ use std::process::{ChildStdout, Command};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,12 +24,13 @@ pub(super) struct Run {
     reader: JoinHandle<()>,
     addresses: HashMap<String, IpAddr>,
     listening: HashSet<(String, u16)>,
+    begun: HashSet<String>,
 }
 
 /// What is listened for.
 enum Told {
-    /// A pod has this address.
-    Address(String, IpAddr),
+    /// A pod has this address, and whether all its containers have started once.
+    Status(String, IpAddr, bool),
     /// A program of a pod listens on this port.
     Listening(String, u16),
 }
@@ -73,6 +74,7 @@ impl Run {
             reader,
             addresses: HashMap::new(),
             listening: HashSet::new(),
+            begun: HashSet::new(),
         })
     }
 
@@ -88,12 +90,35 @@ impl Run {
             {
                 return Ok((*address, port).into());
             }
-            match self.told.recv_timeout(PATIENCE) {
-                Ok(Told::Address(pod, address)) => drop(self.addresses.insert(pod, address)),
-                Ok(Told::Listening(pod, port)) => drop(self.listening.insert((pod, port))),
-                Err(error) => bail!("pod {pod} does not listen on port {port}: {error}"),
-            }
+            self.hear()
+                .with_context(|| format!("pod {pod} does not listen on port {port}"))?;
         }
+    }
+
+    /// Waits until all containers of this pod have started.
+    ///
+    /// # Errors
+    /// When the run ends before, or says nothing for too long.
+    pub(super) fn begun(&mut self, pod: &str) -> anyhow::Result<()> {
+        while !self.begun.contains(pod) {
+            self.hear()
+                .with_context(|| format!("pod {pod} has not started"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next news.
+    fn hear(&mut self) -> anyhow::Result<()> {
+        match self.told.recv_timeout(PATIENCE)? {
+            Told::Status(pod, address, has_begun) => {
+                if has_begun {
+                    self.begun.insert(pod.clone());
+                }
+                self.addresses.insert(pod, address);
+            }
+            Told::Listening(pod, port) => drop(self.listening.insert((pod, port))),
+        }
+        Ok(())
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -134,7 +159,8 @@ fn news(line: &[u8]) -> Option<Told> {
     match line.kind.as_str() {
         "status" => {
             let address = line.status.get("podIP")?.as_str()?.parse().ok()?;
-            Some(Told::Address(pod, address))
+            let has_begun = line.status.get("phase")?.as_str()? != "Pending";
+            Some(Told::Status(pod, address, has_begun))
         }
         "log" => {
             let (_, address) = line.text.split_once("listening ")?;
@@ -167,14 +193,18 @@ mod tests {
     #[test]
     fn what_a_line_tells() {
         let told = |line: &str| match news(line.as_bytes()) {
-            Some(Told::Address(pod, address)) => format!("{pod} has {address}"),
+            Some(Told::Status(pod, address, begun)) => format!("{pod} has {address}, {begun}"),
             Some(Told::Listening(pod, port)) => format!("{pod} listens on {port}"),
             None => String::new(),
         };
         let cases = [
             (
-                r#"{"type":"status","pod":"default/victim","status":{"podIP":"127.64.0.2"}}"#,
-                "victim has 127.64.0.2",
+                r#"{"type":"status","pod":"default/victim","status":{"phase":"Pending","podIP":"127.64.0.2"}}"#,
+                "victim has 127.64.0.2, false",
+            ),
+            (
+                r#"{"type":"status","pod":"default/hostile","status":{"phase":"Running","podIP":"127.64.0.3"}}"#,
+                "hostile has 127.64.0.3, true",
             ),
             (
                 r#"{"type":"log","pod":"default/victim","text":"listening 0.0.0.0:8080"}"#,
