@@ -31,6 +31,8 @@ pub struct Account {
     throttled: AtomicU64,
     /// CPU time divided by weight: who has the least runs next.
     virtual_time: AtomicU64,
+    /// Whether it has been in line before.
+    has_entered: AtomicBool,
     /// When the budget was last topped up, in nanoseconds since `born`.
     topped_up: AtomicU64,
     /// Nanoseconds of budget left; below zero is debt.
@@ -70,6 +72,7 @@ impl Account {
             cpu: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
             virtual_time: AtomicU64::new(0),
+            has_entered: AtomicBool::new(false),
             topped_up: AtomicU64::new(0),
             budget: AtomicI64::new(0),
             paused: AtomicBool::new(false),
@@ -97,22 +100,40 @@ impl Account {
     pub fn charge(&self, on_cpu: Duration) {
         let nanos = nanos(on_cpu);
         self.cpu.fetch_add(nanos, Relaxed);
-        let weight = u64::from(self.weight.load(Relaxed));
         self.virtual_time
-            .fetch_add(nanos.saturating_mul(1000) / weight, Relaxed);
+            .fetch_add(self.over_weight(on_cpu), Relaxed);
         if self.cpu_limit.load(Relaxed) != 0 {
             self.budget.fetch_sub(nanos.cast_signed(), Relaxed);
         }
     }
 
     /// CPU time over weight: the executor runs the account that has the least.
+    #[cfg(test)]
     pub(crate) fn virtual_time(&self) -> u64 {
         self.virtual_time.load(Relaxed)
     }
 
-    /// Brings an account that slept up to the others, so that sleep is no credit.
-    pub(crate) fn catch_up(&self, least: u64) {
-        self.virtual_time.fetch_max(least, Relaxed);
+    /// Brings an account that slept up to the others, less a credit of CPU time, and tells where
+    /// it stands. It gains no share by sleeping, for its time is never put back.
+    pub(crate) fn catch_up(&self, least: u64, credit: Duration) -> u64 {
+        let least = least.saturating_sub(self.over_weight(credit));
+        self.virtual_time.fetch_max(least, Relaxed).max(least)
+    }
+
+    /// Whether it is in line for the first time.
+    pub(crate) fn enters(&self) -> bool {
+        !self.has_entered.swap(true, Relaxed)
+    }
+
+    /// Sets it back by CPU time that it has not used.
+    pub(crate) fn defer(&self, time: Duration) {
+        self.virtual_time.fetch_add(self.over_weight(time), Relaxed);
+    }
+
+    /// CPU time as virtual time: the heavier the account, the slower it runs.
+    fn over_weight(&self, time: Duration) -> u64 {
+        let weight = u64::from(self.weight.load(Relaxed));
+        nanos(time).saturating_mul(1000) / weight
     }
 
     /// Whether it has a cpu limit.

@@ -71,13 +71,7 @@ impl Executor {
     /// When the system refuses a thread.
     pub fn start(runtime: &Handle) -> io::Result<Self> {
         let workers = thread::available_parallelism().map_or(1, usize::from);
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            work: Condvar::new(),
-            posted: AtomicU32::new(0),
-            may_look: workers > 1,
-            tick: Tick::default(),
-        });
+        let shared = Arc::new(Shared::new(workers));
         let executor = Self {
             shared: Arc::clone(&shared),
         };
@@ -142,6 +136,16 @@ impl Drop for Executor {
 // === impl Shared ===
 
 impl Shared {
+    fn new(workers: usize) -> Self {
+        Self {
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            posted: AtomicU32::new(0),
+            may_look: workers > 1,
+            tick: Tick::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // A panic on a worker leaves the queue as it was before its poll: still whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)

@@ -11,9 +11,9 @@
 //! the next. Only past twice the capacity whoever wants to make more waits for the makers, and
 //! collects first: makers that overlap would otherwise keep it from ever being collected.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -61,12 +61,16 @@ impl Shelf {
         }
     }
 
-    /// Leave to make files. Waits while another process collects, which takes moments; where there
-    /// is twice too much, until nobody makes any, and collects. Not to be called where tasks run.
+    /// Leave to make files, in a directory that is made where there is none. Waits while another
+    /// process collects, which takes moments; where there is twice too much, until nobody makes
+    /// any, and collects. Not to be called where tasks run.
     ///
     /// # Errors
     /// When the lock cannot be opened or had, or the directory cannot be read.
     pub fn hold(&self) -> io::Result<Hold> {
+        let mut directory = DirBuilder::new();
+        directory.recursive(true).mode(0o700);
+        directory.create(&self.directory)?;
         let lock = self.lock()?;
         let (candidates, _) = self.look()?;
         if total(&candidates) > self.capacity.saturating_mul(2) {

@@ -1,11 +1,27 @@
 //! Who runs next: a pure data structure under the executor's lock.
+//!
+//! The account with the least virtual time (CPU time over weight) runs next. Fair is not yet
+//! prompt: guests that compute begin together and would stay side by side, each run a turn once
+//! everybody has had one, and a guest that needs little, once it has had that little, would wait
+//! for the whole round. So newcomers are spread over a turn, after which whoever needs little
+//! waits for few; and who slept comes back with a little credit, so that its next steps are not
+//! behind those who merely computed meanwhile.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::account::Account;
+
 use super::task::Task;
+use super::tick;
+
+/// CPU time for which a guest that slept comes before the others: some hundred wakes.
+const CREDIT: Duration = Duration::from_millis(1);
+
+/// The golden ratio's part of 2^32: multiples of it are spread evenly, however many there are.
+const GOLDEN: u32 = 0x9E37_79B9;
 
 /// Tasks that are ready, throttled or paused, and how many workers do what.
 #[derive(Debug, Default)]
@@ -17,6 +33,8 @@ pub(super) struct Queue {
     sequence: u64,
     /// The virtual time of the latest task taken: where newcomers and sleepers start.
     least: u64,
+    /// How far the latest newcomer was spread, in parts of a turn of 2^32.
+    spread: u32,
     idle_workers: usize,
     /// Whether a worker looks for work instead of sleeping.
     looking: bool,
@@ -63,14 +81,25 @@ impl Queue {
         if self.stopped {
             return;
         }
-        task.account().catch_up(self.least);
-        let virtual_time = task.account().virtual_time();
+        let virtual_time = self.place(task.account());
         self.sequence += 1;
         self.ready.push(Reverse(Ready {
             virtual_time,
             sequence: self.sequence,
             task,
         }));
+    }
+
+    /// Where an account stands in line. One that is new stands in front, and pays a part of a turn
+    /// after its first.
+    fn place(&mut self, account: &Account) -> u64 {
+        if !account.enters() {
+            return account.catch_up(self.least, CREDIT);
+        }
+        let place = account.catch_up(self.least, Duration::ZERO);
+        self.spread = self.spread.wrapping_add(GOLDEN);
+        account.defer(tick::PERIOD.mul_f64(f64::from(self.spread) / f64::from(u32::MAX)));
+        place
     }
 
     /// The task that is furthest behind, or how long to wait for one.
@@ -286,3 +315,6 @@ impl PartialEq for Throttled {
 }
 
 impl Eq for Throttled {}
+
+#[cfg(test)]
+mod tests;

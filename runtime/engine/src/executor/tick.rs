@@ -7,7 +7,7 @@ use wasmtime::{Engine, EngineWeak};
 
 /// The longest that one guest holds up others, or a guest that it has woken while a thread is
 /// free. Each tick costs a computing guest about a microsecond.
-const PERIOD: Duration = Duration::from_millis(2);
+pub(super) const PERIOD: Duration = Duration::from_millis(2);
 
 /// Advances the epoch of every engine, or rests.
 #[derive(Default)]

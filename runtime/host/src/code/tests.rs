@@ -17,7 +17,6 @@ impl Bench {
     fn new(body: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (code, compiler) = (folder.path().join("code"), folder.path().join("compiler"));
-        std::fs::create_dir(&code).expect("a folder");
         let paths = CodePaths::new(code.clone());
         let name = paths.path("DIGEST", engine::config::Kind::Sync);
         let name = name.file_name().expect("a name").to_string_lossy();

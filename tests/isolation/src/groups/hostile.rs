@@ -1,9 +1,10 @@
-//! Guests that mean harm, fifty at once: what a pod beside them feels of it, and the host.
+//! Guests that mean harm: what a pod beside them feels of it, and the host.
 //!
 //! A victim serves a page and is asked for it again and again from outside, alone and beside each
-//! attack: `victim-http` is the time of one answer, `host-growth` by how much the anonymous memory
-//! of the whole `wasmpod run` grew at most, the attackers' own memory with it. That each attacker
-//! ends with its reason is what the end-to-end tests check.
+//! attack. `victim-http` is the time of one answer beside fifty attackers. `host-growth` is by how
+//! much the anonymous memory of the whole `wasmpod run` grew at most beside one, whose own memory
+//! is part of it; beside fifty where they only compute. That each attacker ends with its reason is
+//! what the end-to-end tests check.
 
 mod run;
 
@@ -42,7 +43,7 @@ const ALONE: &str = "alone";
 /// The attack that is felt most.
 const WORST: &str = "worst";
 
-/// Attackers at once.
+/// Attackers at once beside the victim that is asked.
 const CROWD: usize = 50;
 
 /// How long the victim is asked in one run.
@@ -65,10 +66,10 @@ struct Attack {
     name: &'static str,
     guest: &'static str,
     args: &'static [&'static str],
-    /// `limits.memory`, where the attack is on memory. What the limit allows is the guest's own and
-    /// counts as growth here, so few attackers have one.
+    /// `limits.memory`, where the attack is on memory.
     memory: Option<&'static str>,
-    attackers: usize,
+    /// Attackers at once beside the host whose memory is looked at.
+    growing: usize,
     /// Whether it is tried as a preview 1 module too.
     has_preview1: bool,
 }
@@ -79,20 +80,22 @@ const fn attack(name: &'static str, guest: &'static str, args: &'static [&'stati
         guest,
         args,
         memory: None,
-        attackers: CROWD,
+        growing: 1,
         has_preview1: true,
     }
 }
 
 const ATTACKS: [Attack; 10] = [
-    attack("spin", "cpu", &["spin"]),
+    Attack {
+        growing: CROWD,
+        ..attack("spin", "cpu", &["spin"])
+    },
     Attack {
         memory: Some("32Mi"),
         ..attack("memory-at-once", "mem", &["grow", "64"])
     },
     Attack {
         memory: Some("4Mi"),
-        attackers: 2,
         ..attack("memory-in-steps", "mem", &["steps", "64"])
     },
     attack("stack", "mem", &["recurse"]),
@@ -110,7 +113,7 @@ const ATTACKS: [Attack; 10] = [
     },
 ];
 
-/// What one company of attackers did in all its runs.
+/// What was felt of one sort of attackers.
 #[derive(Debug, Default)]
 struct Felt {
     answers: Vec<f64>,
@@ -131,15 +134,17 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
             contenders.push((name, Some((attack, true)), Felt::default()));
         }
     }
-    for (name, attack, _) in &contenders {
+    for (name, company, _) in &contenders {
         // Compiles what is not compiled yet.
         progress(name)?;
-        once(bench, *attack, &mut Felt::default())?;
+        once(bench, *company, 1)?;
     }
     progress("all in turns")?;
     for _ in 0..bench.amount.processes {
-        for (_, attack, felt) in &mut contenders {
-            once(bench, *attack, felt)?;
+        for (_, company, felt) in &mut contenders {
+            felt.answers.extend(once(bench, *company, CROWD)?.answers);
+            let growing = company.map_or(0, |(attack, _)| attack.growing);
+            felt.growth.extend(once(bench, *company, growing)?.growth);
         }
     }
     let figures = contenders.iter().map(|(name, _, felt)| {
@@ -172,9 +177,10 @@ fn with_worst(mut figures: Vec<Figure>) -> Vec<Figure> {
     figures
 }
 
-/// One run: the victim, then the attack, then both until the window is over.
-fn once(bench: &Bench, attack: Option<(&Attack, bool)>, felt: &mut Felt) -> anyhow::Result<()> {
-    let pods = pods(bench, attack);
+/// One run: the victim, then so many attackers, then all until the window is over.
+fn once(bench: &Bench, company: Option<(&Attack, bool)>, attackers: usize) -> anyhow::Result<Felt> {
+    let mut felt = Felt::default();
+    let pods = pods(bench, company, attackers);
     let mut run = Run::start(bench, &pods)?;
     let victim = run.listening("victim", 8080)?;
     let gate = run.listening("hostile", 9000)?;
@@ -195,7 +201,8 @@ fn once(bench: &Bench, attack: Option<(&Attack, bool)>, felt: &mut Felt) -> anyh
     // Who never came has harmed nobody: that would be no figure.
     run.begun("hostile")?;
     felt.growth.push((most - before).max(0.0));
-    run.end()
+    run.end()?;
+    Ok(felt)
 }
 
 /// Microseconds from a connect to the last byte of the page.
@@ -214,7 +221,7 @@ fn ask(server: SocketAddr) -> anyhow::Result<f64> {
 }
 
 /// The two pods, as one list.
-fn pods(bench: &Bench, attack: Option<(&Attack, bool)>) -> Value {
+fn pods(bench: &Bench, company: Option<(&Attack, bool)>, attackers: usize) -> Value {
     let net = bench.programs.guest("net", false);
     let server = |name: &str, port: u16, times: &[&str]| {
         let address = format!("0.0.0.0:{port}");
@@ -227,12 +234,12 @@ fn pods(bench: &Bench, attack: Option<(&Attack, bool)>) -> Value {
             "ports": [{"containerPort": port}],
         })
     };
-    let attackers: Vec<Value> = match attack {
+    let attackers: Vec<Value> = match company {
         None => vec![server("idle", 9001, &[])],
         Some((attack, is_preview1)) => {
             let image = bench.programs.guest(attack.guest, is_preview1);
             let attacker = |number| attacker(attack, &image, number);
-            (0..attack.attackers).map(attacker).collect()
+            (0..attackers).map(attacker).collect()
         }
     };
     let pod = |name: &str, inits: Vec<Value>, containers: Vec<Value>| {

@@ -1,0 +1,103 @@
+//! Who waits how long, with turns that are counted instead of run.
+
+use std::future::pending;
+
+use model::runtime::Limits;
+
+use super::super::Shared;
+use super::*;
+
+fn task(shared: &Arc<Shared>, cpu_weight: u32) -> Arc<Task> {
+    let account = Account::new(Limits {
+        cpu_weight,
+        cpu_limit: None,
+        memory: None,
+        storage: None,
+    });
+    Task::new(Arc::clone(shared), Arc::new(account), pending::<()>(), drop)
+}
+
+fn taken(queue: &mut Queue) -> Arc<Task> {
+    match queue.next() {
+        Next::Run(task) => task,
+        _ => panic!("nobody is in line"),
+    }
+}
+
+/// The turns of others that a guest waited for, each time that it woke: it needs so much, asks again
+/// in the next turn, and is beside so many guests that compute. Not counted is how it waited while
+/// all these had their first turn.
+fn waits(spinners: usize, weight: u32, need: Duration) -> Vec<usize> {
+    let shared = Arc::new(Shared::new(1));
+    let mut queue = Queue::default();
+    let modest = task(&shared, weight);
+    queue.push(Arc::clone(&modest));
+    for _ in 0..spinners {
+        queue.push(task(&shared, 100));
+    }
+    let (mut waits, mut turns) = (Vec::new(), 0);
+    while waits.len() < 502 {
+        let running = taken(&mut queue);
+        if Arc::ptr_eq(&running, &modest) {
+            modest.account().charge(need);
+            waits.push(turns);
+            // It sleeps until somebody else has had a turn.
+            let other = taken(&mut queue);
+            other.account().charge(tick::PERIOD);
+            queue.push(Arc::clone(&modest));
+            queue.push(other);
+            turns = 0;
+        } else {
+            running.account().charge(tick::PERIOD);
+            queue.push(running);
+            turns += 1;
+        }
+    }
+    waits.split_off(2)
+}
+
+#[test]
+fn who_needs_little_does_not_wait_for_a_round() {
+    let us = Duration::from_micros;
+    // Beside 50 others a fair share is a turn in 51: more than 40 µs each other turn.
+    let cases = [
+        (1, 100, 2000, 1),
+        (10, 100, 40, 1),
+        (50, 100, 40, 2),
+        (50, 300, 100, 2),
+    ];
+    for (spinners, weight, need, most) in cases {
+        let waits = waits(spinners, weight, us(need));
+        let longest = waits.iter().max();
+        assert!(
+            longest <= Some(&most),
+            "{need} µs of weight {weight} beside {spinners}: {waits:?}"
+        );
+    }
+}
+
+#[test]
+fn who_wants_more_than_its_share_gets_its_share() {
+    // Every second turn whole, where one in 51 is fair.
+    let waits = waits(50, 100, tick::PERIOD);
+    let turns: usize = waits.iter().map(|waited| waited + 2).sum();
+    let share = turns as f64 / waits.len() as f64;
+    assert!((49.0..=53.0).contains(&share), "one turn in {share}");
+}
+
+#[test]
+fn newcomers_come_first_and_are_spread_afterwards() {
+    let shared = Arc::new(Shared::new(1));
+    let mut queue = Queue::default();
+    let mut first = Vec::new();
+    for _ in 0..10 {
+        queue.push(task(&shared, 100));
+        let newcomer = taken(&mut queue);
+        first.push(newcomer.account().virtual_time());
+    }
+    first.sort_unstable();
+    let turn = u64::try_from(tick::PERIOD.as_nanos()).expect("a short turn") * 10;
+    let gaps = first.windows(2).map(|pair| pair[1] - pair[0]);
+    let longest = gaps.max().expect("gaps");
+    assert!(longest < turn / 5, "a gap of {longest} in a turn of {turn}");
+}
