@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use host::CodeStore;
 use host::code::CodeError;
@@ -75,7 +75,15 @@ impl Files {
     /// # Errors
     /// [`FileError`], naming the file.
     pub(crate) async fn image(&self, path: &Path) -> Result<WasmImage, FileError> {
-        let digest = self.digest(path)?;
+        let digest = self.digest(path).await?;
+        self.known(path, digest).await
+    }
+
+    /// The same of a file whose digest is known.
+    ///
+    /// # Errors
+    /// [`FileError`], naming the file.
+    pub(crate) async fn known(&self, path: &Path, digest: String) -> Result<WasmImage, FileError> {
         let code = self.code.code(path, &digest).await?;
         Ok(WasmImage {
             code,
@@ -84,7 +92,35 @@ impl Files {
         })
     }
 
-    fn digest(&self, path: &Path) -> Result<String, FileError> {
+    /// The digest of a file; one that has not been read yet is, where threads may wait.
+    async fn digest(&self, path: &Path) -> Result<String, FileError> {
+        let (file, seen) = self.look(path)?;
+        if let Some(digest) = self.digests().get(&seen) {
+            return Ok(digest.clone());
+        }
+        let size = usize::try_from(seen.size).unwrap_or_default();
+        let hashing = tokio::task::spawn_blocking(move || {
+            let mut wasm = Vec::with_capacity(size);
+            file.take(FILE + 1).read_to_end(&mut wasm)?;
+            Ok(engine::cache::digest(&wasm))
+        });
+        let digest = hashing
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|source| FileError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
+        self.digests().insert(seen, digest.clone());
+        Ok(digest)
+    }
+
+    fn digests(&self) -> MutexGuard<'_, HashMap<Seen, String>> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a file, and looks at it.
+    fn look(&self, path: &Path) -> Result<(fs::File, Seen), FileError> {
         let read = |source| FileError::Read {
             path: path.to_owned(),
             source,
@@ -108,23 +144,7 @@ impl Files {
             size: about.len(),
             modified: (about.mtime(), about.mtime_nsec()),
         };
-        let known = self
-            .digests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&seen)
-            .cloned();
-        if let Some(digest) = known {
-            return Ok(digest);
-        }
-        let mut wasm = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
-        file.take(FILE + 1).read_to_end(&mut wasm).map_err(read)?;
-        let digest = engine::cache::digest(&wasm);
-        self.digests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(seen, digest.clone());
-        Ok(digest)
+        Ok((file, seen))
     }
 }
 
@@ -160,7 +180,7 @@ impl FileImages {
             Err(FileError::Code(error @ CodeError::BadWasm { .. })) => {
                 let nothing = WasmImage {
                     code: PathBuf::new(),
-                    digest: self.files.digest(&path).unwrap_or_default(),
+                    digest: self.files.digest(&path).await.unwrap_or_default(),
                     root: None,
                 };
                 (nothing, Some(format!("image {reference:?}: {error}")))

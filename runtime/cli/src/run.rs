@@ -10,6 +10,7 @@
 //! on Ctrl-C, with the exit code of a program that SIGPIPE ends: `wasmpod run … | head` is over when
 //! head is.
 
+mod from_bytes;
 mod json;
 mod load;
 mod placement;

@@ -3,6 +3,8 @@
 //! A file call may block for as long as the disk or the network file system behind it pleases, so
 //! none runs on a guest thread. Each pod has a few such calls under way at most, and the time
 //! that they take on a CPU is the container's.
+//!
+//! A call that finds no memory left for a file has ended its guest, and never answers it.
 
 use std::sync::Arc;
 
@@ -65,7 +67,20 @@ impl Files {
         F: FnOnce() -> Result<T, FsError> + Send + 'static,
         T: Send + 'static,
     {
-        finished(self.spawn(call).await)
+        self.settled(self.spawn(call).await).await
+    }
+
+    /// The result of a call. None ever comes to a guest that the call has ended: it would go on with
+    /// it until its end reaches it, where a process killed by the kernel does not return.
+    pub(crate) async fn settled<T>(
+        &self,
+        joined: Result<Result<T, FsError>, tokio::task::JoinError>,
+    ) -> Result<T, FsError> {
+        let result = finished(joined);
+        if matches!(result, Err(FsError::InsufficientMemory)) && self.account.is_over() {
+            return std::future::pending().await;
+        }
+        result
     }
 
     /// Begins a blocking call. It runs to its end even if nobody waits for it any more.

@@ -20,7 +20,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use volume::MountTable;
 use wasmtime::Store;
 
-use crate::account::{Account, OutOfMemory};
+use crate::account::{Account, OutOfMemory, Victim};
 use crate::executor::{Executor, TaskHandle};
 use crate::files::FileCalls;
 use crate::guest::Guest;
@@ -84,10 +84,16 @@ pub struct Program {
     pub tty: bool,
     /// Declared ports by name, for preview 1 modules that expect open listeners.
     pub ports: Vec<(String, u16, model::container::Protocol)>,
-    /// How long it has between being asked to stop and being ended.
+    /// How long it has between being asked to stop and being ended, as far as is known before.
     pub grace_period: Duration,
     /// Where it is told what happens.
     pub reports: UnboundedSender<Report>,
+}
+
+/// Ends an instance from outside, once.
+struct End {
+    task: OnceLock<TaskHandle>,
+    told: Arc<OnceLock<Exit>>,
 }
 
 /// A pod's names, for guests that ask who they are.
@@ -134,8 +140,7 @@ pub enum Report {
 
 /// A running instance.
 pub struct Instance {
-    task: TaskHandle,
-    killed: Arc<OnceLock<Exit>>,
+    end: Arc<End>,
     stop: Arc<Stop>,
     stdin: Option<Giver>,
     account: Arc<Account>,
@@ -268,7 +273,7 @@ impl Engine {
 impl Instance {
     /// Runs a program. Everything that happens is told to its `reports`.
     pub fn start(engine: &Engine, program: Program) -> Self {
-        let killed = Arc::new(OnceLock::new());
+        let end = Arc::new(End::new());
         let (giver, stdin) = match program.stdin {
             true => {
                 let (giver, stdin) = stdin::pair(program.tty);
@@ -279,10 +284,10 @@ impl Instance {
         let (account, net) = (Arc::clone(&program.account), program.net.clone());
         let (instance, reports) = (program.id, program.reports.clone());
         let done = {
-            let (killed, account, net) = (Arc::clone(&killed), Arc::clone(&account), net.clone());
+            let (told, account, net) = (Arc::clone(&end.told), Arc::clone(&account), net.clone());
             move |exit: Option<Exit>| {
                 let exit = exit
-                    .or_else(|| killed.get().cloned())
+                    .or_else(|| told.get().cloned())
                     .unwrap_or_else(|| signalled(9));
                 // Nobody listens any more only when the host is going away.
                 let _ = reports.send(Report::Ended {
@@ -293,15 +298,17 @@ impl Instance {
             }
         };
         let stop = Arc::new(Stop::new(program.grace_period));
+        let victim: Arc<dyn Victim> = end.clone();
+        account.add_victim(Arc::downgrade(&victim));
         let (running, stopping) = (engine.clone(), Arc::clone(&stop));
         let future = async move { running.run(program, stdin, stopping).await };
         let task = engine
             .inner
             .executor
             .spawn(Arc::clone(&account), future, done);
+        end.is_for(task);
         Self {
-            task,
-            killed,
+            end,
             stop,
             stdin: giver,
             account,
@@ -309,19 +316,17 @@ impl Instance {
         }
     }
 
-    /// Asks it to end: SIGTERM. A guest that listens for that has its grace period; any other is
-    /// ended now, with 143.
-    pub fn terminate(&self) {
-        if !self.stop.ask() {
+    /// Asks it to end: SIGTERM. A guest that listens for that has so much time; any other is ended
+    /// now, with 143.
+    pub fn terminate(&self, left: Duration) {
+        if !self.stop.ask(left) {
             self.kill(signalled(15));
         }
     }
 
     /// Ends it at the next chance, and tells `exit` as how. Without effect if it has ended.
     pub fn kill(&self, exit: Exit) {
-        if self.killed.set(exit).is_ok() {
-            self.task.kill();
-        }
+        self.end.kill(exit);
     }
 
     /// Gives it input; `None` ends the input. False if it takes none.
@@ -335,6 +340,39 @@ impl Instance {
     /// What it has used so far.
     pub fn stats(&self) -> Stats {
         stats(&self.account, &self.net)
+    }
+}
+
+// === impl End ===
+
+impl End {
+    fn new() -> Self {
+        Self {
+            task: OnceLock::new(),
+            told: Arc::default(),
+        }
+    }
+
+    /// What is to be ended; it may have been asked for meanwhile.
+    fn is_for(&self, task: TaskHandle) {
+        let task = self.task.get_or_init(|| task);
+        if self.told.get().is_some() {
+            task.kill();
+        }
+    }
+
+    fn kill(&self, exit: Exit) {
+        if self.told.set(exit).is_ok()
+            && let Some(task) = self.task.get()
+        {
+            task.kill();
+        }
+    }
+}
+
+impl Victim for End {
+    fn end(&self, why: OutOfMemory) {
+        self.kill(out_of_memory(&why));
     }
 }
 
@@ -367,6 +405,15 @@ pub fn signalled(signal: i32) -> Exit {
     }
 }
 
+/// An end at the memory limit.
+fn out_of_memory(why: &OutOfMemory) -> Exit {
+    Exit {
+        code: 137,
+        reason: "OOMKilled".to_owned(),
+        message: why.to_string(),
+    }
+}
+
 /// An end before the entry point was called.
 fn start_error(error: &wasmtime::Error) -> Exit {
     match error.downcast_ref::<OutOfMemory>() {
@@ -385,11 +432,7 @@ fn failed(error: &wasmtime::Error) -> Exit {
         return exited(exit.0);
     }
     if let Some(memory) = error.downcast_ref::<OutOfMemory>() {
-        return Exit {
-            code: 137,
-            reason: "OOMKilled".to_owned(),
-            message: memory.to_string(),
-        };
+        return out_of_memory(memory);
     }
     if error.is::<wasmtime::GcHeapOutOfMemory<()>>() {
         // The collected heap grows through the same limiter, which refused.

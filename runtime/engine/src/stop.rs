@@ -12,6 +12,7 @@ pub(crate) struct Stop {
     asked: watch::Sender<bool>,
     /// Set once the guest has called `stop-requested`.
     listens: AtomicBool,
+    /// What it has before it is asked.
     grace: Duration,
     deadline: Mutex<Option<Instant>>,
 }
@@ -28,10 +29,16 @@ impl Stop {
         }
     }
 
-    /// Asks the guest to stop. False if it does not listen for that and has to be ended.
-    pub(crate) fn ask(&self) -> bool {
-        self.deadline()
-            .get_or_insert_with(|| Instant::now() + self.grace);
+    /// Asks the guest to stop within this time; asked again, it can only be shorter. False if it
+    /// does not listen for that and has to be ended.
+    pub(crate) fn ask(&self, left: Duration) -> bool {
+        let end = Instant::now().checked_add(left);
+        let mut deadline = self.deadline();
+        *deadline = match (*deadline, end) {
+            (Some(earlier), Some(end)) => Some(earlier.min(end)),
+            (earlier, end) => earlier.or(end),
+        };
+        drop(deadline);
         self.asked.send_replace(true);
         self.listens.load(Ordering::Acquire)
     }
@@ -52,5 +59,23 @@ impl Stop {
 
     fn deadline(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_is_told_what_is_left() {
+        let stop = Stop::new(Duration::from_secs(30));
+        assert_eq!(stop.grace_left(), Duration::from_secs(30));
+        // Part of it went by before it was asked, and more is taken away afterwards.
+        for (left, told) in [(20, 20), (25, 20), (5, 5)] {
+            stop.ask(Duration::from_secs(left));
+            let now = stop.grace_left();
+            assert!(now <= Duration::from_secs(told), "{left}: {now:?}");
+            assert!(now > Duration::from_secs(told - 1), "{left}: {now:?}");
+        }
     }
 }

@@ -113,6 +113,23 @@ impl Child {
         Ok(Self { link })
     }
 
+    /// A child without a process, and the orders that it would be given.
+    #[cfg(test)]
+    pub(crate) fn unheard() -> (Self, impl Iterator<Item = Order>) {
+        let (descriptors, _) = Sender::pair().expect("a pair");
+        let (near, _) = Wire::pair().expect("a pair");
+        let (link, mut outbox) = Link::new(descriptors, Arc::new(near));
+        let orders = std::iter::from_fn(move || {
+            let frame = outbox.try_recv().ok()?;
+            let message = frame.bytes.get(protocol::LENGTH..).unwrap_or_default();
+            match postcard::from_bytes(message) {
+                Ok(protocol::ToChild::Order(_, order)) => Some(order),
+                other => panic!("no order: {other:?}"),
+            }
+        });
+        (Self { link }, orders)
+    }
+
     /// Whether the process has ended.
     pub(crate) fn is_gone(&self) -> bool {
         self.link.is_gone()
@@ -134,26 +151,26 @@ impl Child {
         pod: PodSandbox,
         address: Option<Ipv4Addr>,
         addresses: Vec<IpAddr>,
-    ) -> Answer<'_, ()> {
+    ) -> Answer<'static, ()> {
         let id = pod.id;
         self.link.know(|known| known.give_pod(id, addresses));
         let order = Order::CreatePod(Box::new(pod), address);
         self.link.plain(order, Change::PodCreated(id))
     }
 
-    pub(crate) fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
+    pub(crate) fn remove_pod(&self, pod: PodId) -> Answer<'static, ()> {
         self.link
             .plain(Order::RemovePod(pod), Change::PodRemoved(pod))
     }
 
-    pub(crate) fn create(&self, instance: InstanceSpec) -> Answer<'_, ()> {
+    pub(crate) fn create(&self, instance: InstanceSpec) -> Answer<'static, ()> {
         let (id, pod) = (instance.id, instance.pod);
         self.link.know(|known| known.give_instance(id, pod));
         let order = Order::Create(Box::new(instance));
         self.link.plain(order, Change::Created(id))
     }
 
-    pub(crate) fn start_instance(&self, instance: InstanceId) -> Answer<'_, ()> {
+    pub(crate) fn start_instance(&self, instance: InstanceId) -> Answer<'static, ()> {
         let starts = self.link.know(|known| known.start(instance));
         let change = if starts {
             Change::Started(instance)
@@ -163,12 +180,12 @@ impl Child {
         self.link.plain(Order::Start(instance), change)
     }
 
-    pub(crate) fn signal(&self, instance: InstanceId, signal: Signal) -> Answer<'_, ()> {
+    pub(crate) fn signal(&self, instance: InstanceId, signal: Signal) -> Answer<'static, ()> {
         self.link
             .plain(Order::Signal(instance, signal), Change::Nothing)
     }
 
-    pub(crate) fn exec(&self, exec: ExecSpec) -> Answer<'_, ()> {
+    pub(crate) fn exec(&self, exec: ExecSpec) -> Answer<'static, ()> {
         let (id, target) = (exec.id, exec.target);
         self.link.know(|known| {
             if let Some(pod) = known.pod_of(target) {
@@ -179,56 +196,60 @@ impl Child {
         self.link.plain(Order::Exec(exec), Change::Executed(id))
     }
 
-    pub(crate) fn input(&self, instance: InstanceId, chunk: Option<Bytes>) -> Answer<'_, ()> {
+    pub(crate) fn input(&self, instance: InstanceId, chunk: Option<Bytes>) -> Answer<'static, ()> {
         self.link
             .plain(Order::Input(instance, chunk), Change::Nothing)
     }
 
-    pub(crate) fn update(&self, pod: PodId, update: Update) -> Answer<'_, ()> {
+    pub(crate) fn update(&self, pod: PodId, update: Update) -> Answer<'static, ()> {
         self.link.plain(Order::Update(pod, update), Change::Nothing)
     }
 
-    pub(crate) fn pause(&self, instance: InstanceId, paused: bool) -> Answer<'_, ()> {
+    pub(crate) fn pause(&self, instance: InstanceId, paused: bool) -> Answer<'static, ()> {
         self.link
             .plain(Order::Pause(instance, paused), Change::Nothing)
     }
 
-    pub(crate) fn stats(&self, instance: InstanceId) -> Answer<'_, Stats> {
+    pub(crate) fn stats(&self, instance: InstanceId) -> Answer<'static, Stats> {
+        let answer = self.link.order(Order::Stats(instance), Wanted::Stats);
         Box::pin(async move {
-            match self
-                .link
-                .order(Order::Stats(instance), Wanted::Stats)
-                .await?
-            {
+            match answer.await? {
                 Reply::Stats(stats) => Ok(stats),
                 _ => Err(confused()),
             }
         })
     }
 
-    pub(crate) fn read_file(&self, pod: PodId, volume: String, at_most: u64) -> Answer<'_, Bytes> {
+    pub(crate) fn read_file(
+        &self,
+        pod: PodId,
+        volume: String,
+        at_most: u64,
+    ) -> Answer<'static, Bytes> {
         let at_most = at_most.min(protocol::FILE);
+        let order = Order::ReadFile(pod, volume, at_most);
+        let answer = self.link.order(order, Wanted::File(at_most));
         Box::pin(async move {
-            let order = Order::ReadFile(pod, volume, at_most);
-            match self.link.order(order, Wanted::File(at_most)).await? {
+            match answer.await? {
                 Reply::File(content) => Ok(content),
                 _ => Err(confused()),
             }
         })
     }
 
-    pub(crate) fn remove(&self, instance: InstanceId) -> Answer<'_, ()> {
+    pub(crate) fn remove(&self, instance: InstanceId) -> Answer<'static, ()> {
         self.link
             .plain(Order::Remove(instance), Change::Removed(instance))
     }
 
     /// A connection from the host to a port of a pod.
-    pub(crate) fn connect(&self, pod: PodId, port: u16) -> Answer<'_, Connection> {
+    pub(crate) fn connect(&self, pod: PodId, port: u16) -> Answer<'static, Connection> {
+        let link = Arc::clone(&self.link);
         Box::pin(async move {
             let pair = network::stream_pair();
             let (near, far) = pair.map_err(|e| RuntimeError::Exhausted(e.to_string()))?;
             let order = Order::Connect(pod, port);
-            self.link.with_descriptor(order, far, None).await?;
+            link.with_descriptor(order, far, None).await?;
             Ok(Connection(near))
         })
     }

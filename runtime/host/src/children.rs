@@ -175,49 +175,59 @@ impl Children {
         })
     }
 
-    fn of_pod(&self, pod: PodId) -> Result<Child, RuntimeError> {
-        let child = self
-            .state()
-            .pods
-            .get(&pod)
-            .map(|placed| placed.child.clone());
-        child.ok_or_else(|| RuntimeError::NotFound(format!("no pod {}", pod.0)))
-    }
-
-    fn of_instance(&self, instance: InstanceId) -> Result<Child, RuntimeError> {
-        let state = self.state();
-        let child = state.instances.get(&instance).map(|(_, child)| child);
-        child
-            .cloned()
-            .ok_or_else(|| RuntimeError::NotFound(format!("no instance {}", instance.0)))
-    }
-
-    /// The child that makes a new instance of a pod.
-    fn give(&self, instance: InstanceId, pod: PodId) -> Result<Child, RuntimeError> {
+    /// Gives an order to the child that `of` finds. It is sent before anybody else's: under the
+    /// lock under which the child was found, and however late its answer is asked for.
+    fn order<T: 'static>(
+        &self,
+        of: impl FnOnce(&mut State) -> Result<Child, RuntimeError>,
+        send: impl FnOnce(&Child) -> Answer<'static, T>,
+    ) -> Answer<'static, T> {
         let mut state = self.state();
-        let Some(placed) = state.pods.get(&pod) else {
-            return Err(RuntimeError::NotFound(format!("no pod {}", pod.0)));
-        };
-        let child = placed.child.clone();
-        state.instances.insert(instance, (pod, child.clone()));
-        Ok(child)
-    }
-
-    /// The child that runs a new command in an instance.
-    fn give_exec(&self, exec: &ExecSpec) -> Result<Child, RuntimeError> {
-        let mut state = self.state();
-        let Some((pod, child)) = state.instances.get(&exec.target).cloned() else {
-            let target = exec.target.0;
-            return Err(RuntimeError::NotFound(format!("no instance {target}")));
-        };
-        state.instances.insert(exec.id, (pod, child.clone()));
-        Ok(child)
+        let sent = of(&mut state).map(|child| (send(&child), child));
+        drop(state);
+        Box::pin(async move {
+            // The child is kept until it has answered.
+            let (answer, _child) = sent?;
+            answer.await
+        })
     }
 
     /// The pod's part of the directory for volumes in memory, if it has a child of its own.
     fn memory_of(&self, pod: &PodSandbox) -> Option<PathBuf> {
         let memory = self.config.confinement.memory.as_ref()?;
         Some(memory.join(pod.directory.file_name()?))
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn of_pod(&self, pod: PodId) -> Result<Child, RuntimeError> {
+        let child = self.pods.get(&pod).map(|placed| placed.child.clone());
+        child.ok_or_else(|| RuntimeError::NotFound(format!("no pod {}", pod.0)))
+    }
+
+    fn of_instance(&self, instance: InstanceId) -> Result<Child, RuntimeError> {
+        let child = self.instances.get(&instance).map(|(_, child)| child);
+        child
+            .cloned()
+            .ok_or_else(|| RuntimeError::NotFound(format!("no instance {}", instance.0)))
+    }
+
+    /// The child that makes a new instance of a pod.
+    fn give(&mut self, instance: InstanceId, pod: PodId) -> Result<Child, RuntimeError> {
+        let child = self.of_pod(pod)?;
+        self.instances.insert(instance, (pod, child.clone()));
+        Ok(child)
+    }
+
+    /// The child that runs a new command in an instance.
+    fn give_exec(&mut self, exec: InstanceId, target: InstanceId) -> Result<Child, RuntimeError> {
+        let Some((pod, child)) = self.instances.get(&target).cloned() else {
+            return Err(RuntimeError::NotFound(format!("no instance {}", target.0)));
+        };
+        self.instances.insert(exec, (pod, child.clone()));
+        Ok(child)
     }
 }
 
@@ -230,59 +240,59 @@ fn private_directory(path: &Path) -> Result<(), RuntimeError> {
     made.map_err(|e| RuntimeError::Exhausted(format!("cannot make {}: {e}", path.display())))
 }
 
-/// Sends an order to the child that has the pod or instance.
-macro_rules! forward {
-    ($child:expr, $call:ident($($arg:expr),*)) => {{
-        let child = $child;
-        Box::pin(async move { child?.$call($($arg),*).await })
-    }};
-}
-
 impl Runtime for Children {
     fn create_pod(&self, pod: PodSandbox) -> Answer<'_, PodCreated> {
-        let placed = self.place(&pod);
-        match &placed {
-            Ok(placed) => drop(self.state().pods.insert(pod.id, placed.clone())),
-            // What was made for it goes again, unless it was there before and holds something.
-            Err(_) => {
+        let placed = match self.place(&pod) {
+            Ok(placed) => placed,
+            Err(error) => {
+                // What was made for it goes again, unless it was there before and holds something.
                 let _ = std::fs::remove_dir(&pod.directory);
                 let _ = self.memory_of(&pod).map(std::fs::remove_dir);
+                return Box::pin(std::future::ready(Err(error)));
             }
-        }
-        Box::pin(async move {
-            let Placed { child, lease, .. } = placed?;
-            // What the child says of its pods' addresses counts for nothing.
-            let addresses = match &lease {
-                Some(lease) => lease.addresses(),
-                None => net::node_addresses(),
-            };
-            let address = lease.as_ref().map(|lease| lease.address());
-            let own = lease.map_or_else(Vec::new, |lease| lease.addresses());
-            child.create_pod(pod, address, own).await?;
-            Ok(PodCreated { addresses })
-        })
+        };
+        let lease = placed.lease.as_ref();
+        // What the child says of its pods' addresses counts for nothing.
+        let addresses = lease.map_or_else(net::node_addresses, |lease| lease.addresses());
+        let address = lease.map(|lease| lease.address());
+        let own = lease.map_or_else(Vec::new, |lease| lease.addresses());
+        let id = pod.id;
+        let made = self.order(
+            |state| {
+                let child = placed.child.clone();
+                state.pods.insert(id, placed);
+                Ok(child)
+            },
+            |child| child.create_pod(pod, address, own),
+        );
+        Box::pin(async move { made.await.map(|()| PodCreated { addresses }) })
     }
 
     fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
-        let placed = {
-            let mut state = self.state();
-            state.instances.retain(|_, (owner, _)| *owner != pod);
-            state.pods.remove(&pod)
-        };
+        let mut state = self.state();
+        state.instances.retain(|_, (owner, _)| *owner != pod);
+        let placed = state.pods.remove(&pod);
+        // Before anything else is ordered of it, which is too late then.
+        let removed = placed.map(|placed| (placed.child.remove_pod(pod), placed));
+        drop(state);
+        let lease = removed
+            .as_ref()
+            .and_then(|(_, placed)| placed.lease.as_ref());
+        if let Some(lease) = lease {
+            lease.leave();
+        }
         Box::pin(async move {
-            let Some(Placed {
+            let Some((removed, placed)) = removed else {
+                return Ok(());
+            };
+            let Placed {
                 child,
                 volumes,
                 memory,
-                lease,
-            }) = placed
-            else {
-                return Ok(());
-            };
-            if let Some(lease) = &lease {
-                lease.leave();
-            }
-            match child.remove_pod(pod).await {
+                // Its address is its own until it has gone.
+                lease: _lease,
+            } = placed;
+            match removed.await {
                 Ok(()) | Err(RuntimeError::Gone(_)) => {}
                 other => return other,
             }
@@ -306,52 +316,83 @@ impl Runtime for Children {
     }
 
     fn create(&self, instance: InstanceSpec) -> Answer<'_, ()> {
-        forward!(self.give(instance.id, instance.pod), create(instance))
+        let (id, pod) = (instance.id, instance.pod);
+        self.order(|state| state.give(id, pod), |child| child.create(instance))
     }
 
     fn start(&self, instance: InstanceId) -> Answer<'_, ()> {
-        forward!(self.of_instance(instance), start_instance(instance))
+        self.order(
+            |state| state.of_instance(instance),
+            |child| child.start_instance(instance),
+        )
     }
 
     fn signal(&self, instance: InstanceId, signal: Signal) -> Answer<'_, ()> {
-        forward!(self.of_instance(instance), signal(instance, signal))
+        self.order(
+            |state| state.of_instance(instance),
+            |child| child.signal(instance, signal),
+        )
     }
 
     fn exec(&self, exec: ExecSpec) -> Answer<'_, ()> {
-        forward!(self.give_exec(&exec), exec(exec))
+        let (id, target) = (exec.id, exec.target);
+        self.order(
+            |state| state.give_exec(id, target),
+            |child| child.exec(exec),
+        )
     }
 
     fn input(&self, instance: InstanceId, chunk: Option<Bytes>) -> Answer<'_, ()> {
-        forward!(self.of_instance(instance), input(instance, chunk))
+        self.order(
+            |state| state.of_instance(instance),
+            |child| child.input(instance, chunk),
+        )
     }
 
     fn update(&self, pod: PodId, update: Update) -> Answer<'_, ()> {
-        forward!(self.of_pod(pod), update(pod, update))
+        self.order(|state| state.of_pod(pod), |child| child.update(pod, update))
     }
 
     fn pause(&self, instance: InstanceId, paused: bool) -> Answer<'_, ()> {
-        forward!(self.of_instance(instance), pause(instance, paused))
+        self.order(
+            |state| state.of_instance(instance),
+            |child| child.pause(instance, paused),
+        )
     }
 
     fn stats(&self, instance: InstanceId) -> Answer<'_, Stats> {
-        forward!(self.of_instance(instance), stats(instance))
+        self.order(
+            |state| state.of_instance(instance),
+            |child| child.stats(instance),
+        )
     }
 
     fn read_file(&self, pod: PodId, volume: String, at_most: u64) -> Answer<'_, Bytes> {
-        forward!(self.of_pod(pod), read_file(pod, volume, at_most))
+        self.order(
+            |state| state.of_pod(pod),
+            |child| child.read_file(pod, volume, at_most),
+        )
     }
 
     fn remove(&self, instance: InstanceId) -> Answer<'_, ()> {
-        let child = self.state().instances.remove(&instance);
+        let mut state = self.state();
+        let known = state.instances.remove(&instance);
+        let removed = known
+            .filter(|(_, child)| !child.is_gone())
+            .map(|(_, child)| (child.remove(instance), child));
+        drop(state);
         Box::pin(async move {
-            match child {
-                Some((_, child)) if !child.is_gone() => child.remove(instance).await,
-                _ => Ok(()),
+            match removed {
+                Some((removed, _child)) => removed.await,
+                None => Ok(()),
             }
         })
     }
 
     fn connect(&self, pod: PodId, port: u16, _: Duration) -> Answer<'_, Connection> {
-        forward!(self.of_pod(pod), connect(pod, port))
+        self.order(|state| state.of_pod(pod), |child| child.connect(pod, port))
     }
 }
+
+#[cfg(test)]
+mod tests;

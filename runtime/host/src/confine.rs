@@ -13,7 +13,8 @@ use landlock::{
 };
 use rustix::process::{Resource, Rlimit};
 use seccompiler::{
-    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
 };
 
 /// The Landlock version asked for; an older kernel keeps what it knows.
@@ -139,12 +140,22 @@ fn confine_files(to: &Confinement) -> Result<(), ConfineError> {
 }
 
 fn confine_calls() -> Result<(), ConfineError> {
+    for program in filters(std::process::id())? {
+        let applied = seccompiler::apply_filter(&program);
+        applied.map_err(|e| ConfineError::Calls(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The filters of system calls of the process `own`. The kernel asks all of them and heeds the
+/// strictest.
+fn filters(own: u32) -> Result<[BpfProgram; 2], ConfineError> {
     let failed = |e: &dyn std::fmt::Display| ConfineError::Calls(e.to_string());
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for call in CALLS {
         rules.insert(*call, Vec::new());
     }
-    rules.extend(narrowed(std::process::id()).map_err(|e| failed(&e))?);
+    rules.extend(narrowed(own).map_err(|e| failed(&e))?);
     let architecture = std::env::consts::ARCH.try_into().map_err(|e| failed(&e))?;
     // A call that is not listed fails like one that the user may not make: what the standard
     // library tries first and can do without goes on to its second way.
@@ -157,13 +168,11 @@ fn confine_calls() -> Result<(), ConfineError> {
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let without_clone3 = SeccompFilter::new(clone3, SeccompAction::Allow, absent, architecture)
         .map_err(|e| failed(&e))?;
-    for filter in [without_clone3, filter] {
-        let program: seccompiler::BpfProgram = filter
-            .try_into()
-            .map_err(|e: seccompiler::BackendError| failed(&e))?;
-        seccompiler::apply_filter(&program).map_err(|e| failed(&e))?;
-    }
-    Ok(())
+    let program = |filter: SeccompFilter| {
+        let program = BpfProgram::try_from(filter);
+        program.map_err(|e| failed(&e))
+    };
+    Ok([program(without_clone3)?, program(filter)?])
 }
 
 /// Calls that are allowed with some arguments only.
@@ -360,3 +369,6 @@ const CALLS: &[i64] = &[
     libc::SYS_umask,
     libc::SYS_copy_file_range,
 ];
+
+#[cfg(test)]
+mod tests;

@@ -14,12 +14,12 @@ const FILE: u64 = 256 << 20;
 
 /// Compiles wasm that is not an image: the toolbox, or a file of a mount.
 pub trait Compiler: Send + Sync + 'static {
-    /// Code for these bytes, compiled now if it was not yet.
-    fn compile(
-        &self,
-        wasm: Bytes,
-    ) -> Pin<Box<dyn Future<Output = Result<WasmImage, RuntimeError>> + Send + '_>>;
+    /// Code for these bytes, compiled now if it was not yet. It is given up if nobody waits for it.
+    fn compile(&self, wasm: Bytes) -> Compiling<'_>;
 }
+
+/// What comes of compiling.
+pub type Compiling<'a> = Pin<Box<dyn Future<Output = Result<WasmImage, RuntimeError>> + Send + 'a>>;
 
 /// What is run, and its argv.
 pub(crate) enum Command {

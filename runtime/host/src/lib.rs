@@ -33,6 +33,6 @@ mod working_dir;
 pub use children::{Children, ChildrenConfig};
 pub use code::CodeStore;
 pub use confine::{Confinement, confine};
-pub use exec::Compiler;
+pub use exec::{Compiler, Compiling};
 pub use pod_host::{HostError, PodHost, PodHostConfig, Toolbox};
 pub use serve::{Sockets, serve};

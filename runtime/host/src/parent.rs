@@ -16,7 +16,7 @@ use model::runtime::{Event, EventSink, RuntimeError, WasmImage};
 use net::{Asked, NetError, Peers};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::exec::Compiler;
+use crate::exec::{Compiler, Compiling};
 use crate::protocol::{self, COMPILE_BUDGET, FromChild, PART, QUESTIONS, Refusal};
 use crate::wire::{Header, Kind, Wire};
 
@@ -166,10 +166,7 @@ impl EventSink for Parent {
 }
 
 impl Compiler for Parent {
-    fn compile(
-        &self,
-        wasm: Bytes,
-    ) -> Pin<Box<dyn Future<Output = Result<WasmImage, RuntimeError>> + Send + '_>> {
+    fn compile(&self, wasm: Bytes) -> Compiling<'_> {
         Box::pin(async move {
             if wasm.is_empty() || wasm.len() > COMPILE_BUDGET {
                 return Err(RuntimeError::CannotRun(format!(

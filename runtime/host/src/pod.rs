@@ -10,7 +10,9 @@ use model::runtime::{
     VolumeSpec,
 };
 use net::PodNet;
-use volume::{LimitExceeded, LimitedPlace, LimitedResource, MountTable, PodVolumes, RootSpec};
+use volume::{
+    LimitExceeded, LimitedPlace, LimitedResource, MountTable, Payer, PodVolumes, RootSpec,
+};
 
 /// A pod that has been created.
 pub(crate) struct Pod {
@@ -121,8 +123,12 @@ impl Pod {
         volumes
     }
 
-    /// The files of a new instance.
-    pub(crate) fn mount_table(&self, spec: &InstanceSpec) -> Result<MountTable, RuntimeError> {
+    /// The files of a new instance, at the cost of its account where they lie in memory.
+    pub(crate) fn mount_table(
+        &self,
+        spec: &InstanceSpec,
+        account: &Arc<Account>,
+    ) -> Result<MountTable, RuntimeError> {
         let root = RootSpec {
             container: scratch_name(&spec.container, spec.id),
             image: spec.image.root.clone(),
@@ -137,7 +143,8 @@ impl Pod {
                 if has_sub_paths {
                     table.check()?;
                 }
-                Ok(table)
+                let payer: Arc<dyn Payer> = account.clone();
+                Ok(table.paid_by(payer))
             })
             .map_err(|e| {
                 RuntimeError::Refused(format!("{}, container {}: {e}", self.key(), spec.container))

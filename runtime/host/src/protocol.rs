@@ -52,7 +52,7 @@ pub(crate) const QUESTIONS: usize = 256;
 pub(crate) const WIRE: u64 = 0;
 
 /// Bytes of a frame's length.
-const LENGTH: usize = 4;
+pub(crate) const LENGTH: usize = 4;
 
 /// From the one who started it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -248,12 +248,15 @@ fn cut(text: &mut String, longest: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
     async fn frames_come_out_as_they_went_in_and_the_end_is_told() {
         let mut wire = Vec::new();
-        let order = ToChild::Order(7, Order::Signal(InstanceId(3), Signal::Term));
+        let left = Duration::from_secs(2);
+        let order = ToChild::Order(7, Order::Signal(InstanceId(3), Signal::Term(left)));
         write(&mut wire, &order).await.expect("written");
         write(&mut wire, &ToChild::Taken(9)).await.expect("written");
         let mut from = wire.as_slice();
@@ -262,8 +265,8 @@ mod tests {
             first,
             Some(ToChild::Order(
                 7,
-                Order::Signal(InstanceId(3), Signal::Term)
-            ))
+                Order::Signal(InstanceId(3), Signal::Term(told))
+            )) if told == left
         ));
         let second: Option<ToChild> = read(&mut from, TO_CHILD).await.expect("a frame");
         assert!(matches!(second, Some(ToChild::Taken(9))));

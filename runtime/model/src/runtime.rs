@@ -253,7 +253,8 @@ pub struct InstanceSpec {
     pub tty: bool,
     /// Declared ports, for preview 1 modules that expect open listeners: name, port, protocol.
     pub ports: Vec<(String, u16, Protocol)>,
-    /// How long it has between SIGTERM and SIGKILL, for guests that ask.
+    /// How long it has between SIGTERM and SIGKILL, for guests that ask before SIGTERM, which
+    /// brings what is left then.
     pub grace_period: Duration,
 }
 
@@ -333,8 +334,9 @@ pub enum Update {
 /// A signal that an instance can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal {
-    /// Asks to end: 15.
-    Term,
+    /// Asks to end within this time: 15. What a preStop hook took of the grace period is gone from
+    /// it. Sent again only to say that there is less.
+    Term(Duration),
     /// Ends at once: 9.
     Kill,
 }

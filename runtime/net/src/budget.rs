@@ -5,9 +5,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Notify;
+
 /// A counter with a limit that is named at each use.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Budget(Arc<AtomicUsize>);
+pub(crate) struct Budget {
+    used: Arc<AtomicUsize>,
+    /// Told when something is given back.
+    freed: Option<Arc<Notify>>,
+}
 
 /// A part of a budget, given back when dropped.
 #[derive(Debug)]
@@ -19,22 +25,33 @@ pub(crate) struct Share {
 // === impl Budget ===
 
 impl Budget {
+    /// One that tells when something is given back.
+    pub(crate) fn telling(freed: Arc<Notify>) -> Self {
+        Self {
+            used: Arc::default(),
+            freed: Some(freed),
+        }
+    }
+
     /// Takes `amount` if no more than `limit` is then in use.
     pub(crate) fn take(&self, amount: usize, limit: usize) -> bool {
         let add = |used: usize| used.checked_add(amount).filter(|sum| *sum <= limit);
-        self.0
+        self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
             .is_ok()
     }
 
     /// Gives back what was taken.
     pub(crate) fn give(&self, amount: usize) {
-        self.0.fetch_sub(amount, Ordering::Relaxed);
+        self.used.fetch_sub(amount, Ordering::Relaxed);
+        if let Some(freed) = &self.freed {
+            freed.notify_waiters();
+        }
     }
 
     /// How much of `limit` is left.
     pub(crate) fn left(&self, limit: usize) -> usize {
-        limit.saturating_sub(self.0.load(Ordering::Relaxed))
+        limit.saturating_sub(self.used.load(Ordering::Relaxed))
     }
 
     /// A part that comes back by itself.

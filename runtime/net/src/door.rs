@@ -144,11 +144,16 @@ fn open_one(pod: &Arc<Pod>, protocol: Protocol, port: u16, wanted: Wanted) -> Op
         return None;
     }
     let mut open = pod.open_doors.lock();
-    if open
-        .iter()
-        .any(|(host, door)| *host == wanted.host && door.protocol == protocol)
-    {
-        // The listener of the other family has it, or the manifest names it twice.
+    let mut there = open.iter();
+    let there = there.find(|(host, door)| *host == wanted.host && door.protocol == protocol);
+    if let Some((_, there)) = there {
+        // It may lead here already: the listener of the other family has it, or the manifest names
+        // it twice. Else another listener of the pod has it, steered or named by the manifest.
+        let leads_here = there.port == port;
+        drop(open);
+        if !leads_here && !wanted.optional {
+            pod.tell(failed_notice(pod, port, wanted.host, &Failure::Taken));
+        }
         return None;
     }
     match bind(pod, protocol, wanted.host) {

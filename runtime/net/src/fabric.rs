@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use crate::blocks::Blocks;
 use crate::error::SwitchError;
@@ -30,6 +31,8 @@ pub(crate) struct Fabric {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) routes: Routes,
     pub(crate) pool: Arc<Pool>,
+    /// Told when a pod has closed a kernel socket.
+    pub(crate) freed: Arc<Notify>,
     /// Absent where doors are plain binds.
     pub(crate) steered: Option<Steered>,
     /// Cleared at the first sign that pods' IPv6 addresses cannot be bound on this node.
@@ -63,6 +66,7 @@ impl Fabric {
             observer: config.observer,
             routes: Routes::open(),
             pool: Arc::default(),
+            freed: Arc::default(),
             steered: config.steering.map(Steered::new),
             doors_v6: AtomicBool::new(true),
             peers: config.peers,

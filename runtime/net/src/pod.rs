@@ -6,7 +6,9 @@
 //!                                                └── Fabric (one per switch)
 //! ```
 
+use std::collections::HashSet;
 use std::fmt;
+use std::mem::Discriminant;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -26,6 +28,7 @@ use crate::lock::Lock;
 use crate::meter::{Counters, Meter};
 use crate::name::{self, Lookup};
 use crate::ports::Ports;
+use crate::steer::SteerError;
 use crate::stream::TcpStream;
 use crate::stream::pool::Funds;
 use crate::tcp::{Family, TcpListener, TcpSocket, connect};
@@ -86,6 +89,8 @@ pub(crate) struct Pod {
     pub(crate) lookups: Arc<Semaphore>,
     pub(crate) sockets: Budget,
     kernel_sockets: Budget,
+    /// For what reasons it was told that a port of it is not steered.
+    unsteered: Lock<HashSet<Discriminant<SteerError>>>,
     removed: AtomicBool,
 }
 
@@ -229,6 +234,7 @@ impl Pod {
         address: Option<Ipv4Addr>,
         fabric: Arc<Fabric>,
     ) -> Self {
+        let freed = Arc::clone(&fabric.freed);
         Self {
             id,
             fabric,
@@ -250,7 +256,8 @@ impl Pod {
             datagrams: Budget::default(),
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS_PER_POD)),
             sockets: Budget::default(),
-            kernel_sockets: Budget::default(),
+            kernel_sockets: Budget::telling(freed),
+            unsteered: Lock::default(),
             removed: AtomicBool::new(false),
         }
     }
@@ -343,6 +350,12 @@ impl Pod {
     pub(crate) fn kernel_slot(&self) -> Result<Share, NetError> {
         let share = self.kernel_sockets.share(1, MAX_KERNEL_SOCKETS_PER_POD);
         share.ok_or(NetError::NewSocketLimit)
+    }
+
+    /// Whether it is the first time that a port of this pod is not steered for such a reason: one
+    /// is told, since the next would say the same.
+    pub(crate) fn is_news(&self, why: &SteerError) -> bool {
+        self.unsteered.lock().insert(std::mem::discriminant(why))
     }
 
     /// Who pays for what the pod writes.

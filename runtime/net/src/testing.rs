@@ -2,7 +2,9 @@
 //!
 //! Compiled for tests only. All addresses are in 127.0.0.0/8.
 
+pub(crate) mod apart;
 mod outside;
+mod unanswered;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use api::downward::{self, DownwardError, Facts};
 use bytes::Bytes;
-use model::Pod;
 use model::runtime::{FileSpec, Resolver, VolumeSource, VolumeSpec};
 use model::volume::{FieldSource, ObjectFiles, Projection, Source, Volume};
+use model::{Container, Pod};
 
 use crate::objects::{Data, Objects};
 
@@ -245,16 +245,36 @@ fn keys(
 
 /// What a volume in memory may hold: its sizeLimit, but no more than the pod's containers may use
 /// together, and no more than the node has. Kubelet's rule.
+///
+/// While a container runs, what it writes there counts against its own limit too; this one bounds
+/// what containers that have ended leave behind.
 fn memory_limit(size_limit: Option<model::Quantity>, facts: &Facts<'_>) -> Option<u64> {
-    let limits = facts.pod.containers.iter();
-    let of_pod = limits
-        .map(|container| container.resources.memory_limit)
-        .try_fold(0_u64, |sum, limit| Some(sum.saturating_add(limit?.bytes())));
     let of_node = Some(facts.allocatable.memory.bytes()).filter(|bytes| *bytes > 0);
-    [of_size(size_limit), of_pod, of_node]
+    [of_size(size_limit), pod_memory(facts.pod), of_node]
         .into_iter()
         .flatten()
         .min()
+}
+
+/// What a pod's containers may use together: those that run side by side, or an init container with
+/// the sidecars before it, whichever is more. Nothing if any of them has no limit.
+fn pod_memory(pod: &Pod) -> Option<u64> {
+    let limit = |container: &Container| {
+        let limit = container.resources.memory_limit;
+        limit.map(model::Quantity::bytes).filter(|bytes| *bytes > 0)
+    };
+    let (mut sidecars, mut most) = (0_u64, 0_u64);
+    for container in &pod.init_containers {
+        let alone = limit(container)?;
+        if container.is_sidecar() {
+            sidecars = sidecars.saturating_add(alone);
+        } else {
+            most = most.max(sidecars.saturating_add(alone));
+        }
+    }
+    let mut limits = pod.containers.iter().map(limit);
+    let together = limits.try_fold(sidecars, |sum, limit| Some(sum.saturating_add(limit?)))?;
+    Some(most.max(together))
 }
 
 /// A size as a limit: 0 is none, as in kubelet.
@@ -310,4 +330,54 @@ pub(crate) fn resolv_conf(resolver: &Resolver) -> String {
         let _ = writeln!(text, "options {}", resolver.options.join(" "));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Quantity;
+    use model::pod::RestartPolicy;
+
+    use super::*;
+
+    /// A container with this limit in MiB; none for 0.
+    fn container(mebibytes: i64, sidecar: bool) -> Container {
+        let mut container = Container {
+            restart_policy: sidecar.then_some(RestartPolicy::Always),
+            ..Container::default()
+        };
+        let limit = (mebibytes > 0).then(|| Quantity::from_units(mebibytes << 20));
+        container.resources.memory_limit = limit;
+        container
+    }
+
+    /// Init containers, whether each is a sidecar; main ones; what the pod may use. All in MiB.
+    type Case<'a> = (&'a [(i64, bool)], &'a [i64], Option<u64>);
+
+    #[test]
+    fn a_pod_may_use_what_its_containers_may_use_at_one_time() {
+        let cases: &[Case<'_>] = &[
+            (&[], &[8], Some(8)),
+            (&[], &[8, 16], Some(24)),
+            (&[], &[8, 0], None),
+            (&[(64, false)], &[8], Some(64)),
+            (&[(64, false), (32, false)], &[8, 80], Some(88)),
+            (&[(4, true)], &[8], Some(12)),
+            (&[(4, true), (64, false)], &[8], Some(68)),
+            (&[(64, false), (4, true)], &[8], Some(64)),
+            (&[(0, false)], &[8], None),
+            (&[(0, true)], &[8], None),
+        ];
+        for (inits, mains, expected) in cases {
+            let pod = Pod {
+                init_containers: inits
+                    .iter()
+                    .map(|(limit, sidecar)| container(*limit, *sidecar))
+                    .collect(),
+                containers: mains.iter().map(|limit| container(*limit, false)).collect(),
+                ..Pod::default()
+            };
+            let found = pod_memory(&pod).map(|bytes| bytes >> 20);
+            assert_eq!(found, *expected, "{inits:?} {mains:?}");
+        }
+    }
 }

@@ -3,18 +3,25 @@
 //! A volume without a limit has no ledger, and its calls go straight to the kernel. With one, a
 //! write inside a file's size shares the ledger with others like it; whatever may change a size
 //! or remove a name has it alone, so that the figures cannot be outrun by a race of two calls.
+//!
+//! A volume in memory always has a ledger, and whoever makes a file longer there pays for it.
 
 use std::ffi::OsStr;
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Stat};
 use rustix::io::{self, Errno, ReadWriteFlags};
 
+use crate::charges::{OverLimit, Payer};
 use crate::limit::{Books, Inode, Ledger};
 use crate::volume::Volume;
 use crate::{FsError, LimitExceeded, LimitedResource};
+
+/// Who pays for what is written, where it is known.
+type Paid<'a> = Option<&'a Arc<dyn Payer>>;
 
 impl Volume {
     /// `pwrite`.
@@ -23,6 +30,7 @@ impl Volume {
         file: BorrowedFd<'_>,
         data: &[u8],
         offset: u64,
+        payer: Paid<'_>,
     ) -> Result<usize, FsError> {
         let Some(ledger) = self.ledger() else {
             return Ok(io::pwrite(file, data, offset)?);
@@ -36,14 +44,19 @@ impl Volume {
         }
         self.resizing(
             ledger,
-            file,
+            (file, payer),
             |old| old.max(end),
             || Ok(io::pwrite(file, data, offset)?),
         )
     }
 
     /// A write at the end, wherever that is by then.
-    pub(crate) fn append(&self, file: BorrowedFd<'_>, data: &[u8]) -> Result<usize, FsError> {
+    pub(crate) fn append(
+        &self,
+        file: BorrowedFd<'_>,
+        data: &[u8],
+        payer: Paid<'_>,
+    ) -> Result<usize, FsError> {
         let write = || match io::pwritev2(file, &[IoSlice::new(data)], 0, ReadWriteFlags::APPEND) {
             // Some file systems of hostPaths do not know the flag; they get as near as one can.
             Err(Errno::NOTSUP | Errno::NOSYS) => {
@@ -54,30 +67,37 @@ impl Volume {
         let Some(ledger) = self.ledger() else {
             return write();
         };
-        self.resizing(ledger, file, |old| old.saturating_add(length(data)), write)
+        let target = |old: u64| old.saturating_add(length(data));
+        self.resizing(ledger, (file, payer), target, write)
     }
 
     /// `ftruncate`.
-    pub(crate) fn set_size(&self, file: BorrowedFd<'_>, new: u64) -> Result<(), FsError> {
+    pub(crate) fn set_size(
+        &self,
+        file: BorrowedFd<'_>,
+        new: u64,
+        payer: Paid<'_>,
+    ) -> Result<(), FsError> {
         let Some(ledger) = self.ledger() else {
             return Ok(fs::ftruncate(file, new)?);
         };
-        self.resizing(ledger, file, |_| new, || Ok(fs::ftruncate(file, new)?))
+        let truncate = || Ok(fs::ftruncate(file, new)?);
+        self.resizing(ledger, (file, payer), |_| new, truncate)
     }
 
     /// `fallocate`, growing the file where it is shorter.
     pub(crate) fn allocate(
         &self,
         file: BorrowedFd<'_>,
-        offset: u64,
-        len: u64,
+        (offset, len): (u64, u64),
+        payer: Paid<'_>,
     ) -> Result<(), FsError> {
         let allocate = || Ok(fs::fallocate(file, FallocateFlags::empty(), offset, len)?);
         let Some(ledger) = self.ledger() else {
             return allocate();
         };
         let end = offset.saturating_add(len);
-        self.resizing(ledger, file, |old| old.max(end), allocate)
+        self.resizing(ledger, (file, payer), |old| old.max(end), allocate)
     }
 
     /// A call that makes one new entry.
@@ -161,7 +181,7 @@ impl Volume {
     fn resizing<T>(
         &self,
         ledger: &Ledger,
-        file: BorrowedFd<'_>,
+        (file, payer): (BorrowedFd<'_>, Paid<'_>),
         target: impl FnOnce(u64) -> u64,
         change: impl FnOnce() -> Result<T, FsError>,
     ) -> Result<T, FsError> {
@@ -170,9 +190,20 @@ impl Volume {
             let before = fs::fstat(file)?;
             let growth = target(size(&before)).saturating_sub(size(&before));
             if self.admits(ledger, &mut books, growth, 0) {
+                let payer = payer.filter(|_| self.is_in_memory());
+                if let Some(payer) = payer.filter(|_| growth > 0) {
+                    payer
+                        .take(growth)
+                        .map_err(|OverLimit| FsError::InsufficientMemory)?;
+                }
                 let result = change();
-                let after = fs::fstat(file)?;
-                books.resized(inode(&after), size(&before), size(&after));
+                // An open descriptor can always be looked at; else it is as it was.
+                let after = fs::fstat(file).unwrap_or(before);
+                books.resized(inode(&after), (size(&before), size(&after)), payer);
+                if let Some(payer) = payer {
+                    let grown = size(&after).saturating_sub(size(&before));
+                    payer.give(growth.saturating_sub(grown));
+                }
                 return result;
             }
         }

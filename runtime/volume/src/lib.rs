@@ -5,7 +5,8 @@
 //! VolumeSpec --PodVolumes--> Volume (made at first use) --Mount--> MountTable --walk--> Node
 //!                             | emptyDir, hostPath, files,            | longest prefix wins,
 //!                             | one file, a container's scratch       | mounts inside mounts
-//!                             +-- Ledger: bytes and entries counted against a limit
+//!                             +-- Ledger: bytes and entries counted against a limit,
+//!                                 and those in memory charged to whoever wrote them
 //! ```
 //!
 //! A [`PodVolumes`] knows the volumes of a pod, a [`MountTable`] is what one container sees of
@@ -24,6 +25,7 @@
 //! Deliberately absent: an async runtime, WASI types (the engine translates), ownership and
 //! permissions for guests (a container's files belong to whoever runs the pod host), and locks.
 
+pub use charges::{OverLimit, Payer};
 pub use error::{FsError, VolumeError};
 pub use limit::{BYTES_PER_ENTRY, LimitExceeded, LimitedPlace, LimitedResource};
 pub use node::{Listing, Node};
@@ -33,6 +35,7 @@ pub use stat::{
 };
 pub use table::{MountTable, RootSpec};
 
+mod charges;
 mod counted;
 mod error;
 #[cfg(test)]

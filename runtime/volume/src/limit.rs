@@ -13,8 +13,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
+
+use crate::charges::{Charges, Payer};
 
 /// A volume has refused to grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub(crate) struct Books {
     entries: u64,
     counted: Option<Count>,
     open: HashMap<Inode, OpenCount>,
+    /// Who has paid, where the volume is in memory.
+    charges: Charges,
 }
 
 /// When the files were last counted, and how long that took.
@@ -197,8 +201,17 @@ impl Books {
         self.bytes
     }
 
-    /// A file went from one size to another.
-    pub(crate) fn resized(&mut self, inode: Inode, from: u64, to: u64) {
+    /// A file went from one size to another; `payer` has taken what it grew by.
+    pub(crate) fn resized(
+        &mut self,
+        inode: Inode,
+        (from, to): (u64, u64),
+        payer: Option<&Arc<dyn Payer>>,
+    ) {
+        match payer {
+            Some(payer) if to > from => self.charges.grew(inode, payer, to - from),
+            _ => self.charges.shrank(inode, from.saturating_sub(to)),
+        }
         self.bytes = self.bytes.saturating_add(to).saturating_sub(from);
         if let Some(size) = self
             .open
@@ -223,7 +236,10 @@ impl Books {
     pub(crate) fn unnamed(&mut self, inode: Inode, size: u64) {
         match self.open.get_mut(&inode) {
             Some(open) => open.nameless = Some(size),
-            None => self.bytes = self.bytes.saturating_sub(size),
+            None => {
+                self.bytes = self.bytes.saturating_sub(size);
+                self.charges.gone(inode);
+            }
         }
     }
 
@@ -251,7 +267,10 @@ impl Books {
         }
         let nameless = open.nameless;
         self.open.remove(&inode);
-        self.bytes = self.bytes.saturating_sub(nameless.unwrap_or(0));
+        if let Some(size) = nameless {
+            self.bytes = self.bytes.saturating_sub(size);
+            self.charges.gone(inode);
+        }
     }
 
     /// Takes over what a count finds; what has no name any more is not in it. Without a figure the

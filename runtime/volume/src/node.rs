@@ -16,6 +16,7 @@ use std::sync::Arc;
 use rustix::fs;
 
 use crate::FsError;
+use crate::charges::Payer;
 use crate::place::Place;
 use crate::stat::{FileKind, MetadataHash, NodeFlags, Stat, kind_of};
 use crate::table::{Found, MountTable};
@@ -191,6 +192,11 @@ impl Node {
             }
         }
         look_up()
+    }
+
+    /// Who pays for what is written through it.
+    fn payer(&self) -> Option<&Arc<dyn Payer>> {
+        self.0.table.table().payer()
     }
 
     /// The volume of a mount.

@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::runtime::{MountSpec, VolumeSource, VolumeSpec};
 use model::volume::HostPathType;
 
+use crate::charges::Payer;
 use crate::limit::LimitedPlace;
 use crate::node::Node;
 use crate::place::Place;
@@ -54,6 +55,7 @@ pub(crate) struct Table {
     mounts: Vec<Mount>,
     scratch: PathBuf,
     own: Vec<Arc<Volume>>,
+    payer: OnceLock<Arc<dyn Payer>>,
 }
 
 /// A volume, or a part of one, at a place of the tree.
@@ -98,11 +100,22 @@ impl MountTable {
             own: vec![Arc::clone(&root_mount.volume)],
             mounts: vec![root_mount],
             scratch,
+            payer: OnceLock::new(),
         };
         for spec in mounts {
             table.add(volumes, spec)?;
         }
         Ok(Self(Arc::new(table)))
+    }
+
+    /// Who pays for what is written to volumes in memory; without one nobody does. The first one
+    /// stays.
+    #[must_use]
+    pub fn paid_by(self, payer: Arc<dyn Payer>) -> Self {
+        if self.0.payer.set(payer).is_err() {
+            tracing::warn!("a container's files were given a second payer; the first one stays");
+        }
+        self
     }
 
     /// Resolves every subPath now, and makes those that are absent, so that a wrong one is told
@@ -251,12 +264,18 @@ impl Table {
             }],
             scratch: PathBuf::new(),
             own: Vec::new(),
+            payer: OnceLock::new(),
         }
     }
 
     /// The names of mount points.
     pub(crate) fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Who pays for what is written to volumes in memory.
+    pub(crate) fn payer(&self) -> Option<&Arc<dyn Payer>> {
+        self.payer.get()
     }
 
     /// A mount by its number.

@@ -117,6 +117,8 @@ impl Volume {
         limit: Option<u64>,
         observer: Arc<Observer>,
     ) -> Self {
+        // What lies in memory is counted in any case, for whoever pays for it.
+        let unlimited = matches!(body, Body::Memory(_)).then_some(u64::MAX);
         Self {
             id: unique(),
             name: name.to_owned(),
@@ -125,7 +127,7 @@ impl Volume {
             making: Mutex::default(),
             made: AtomicBool::new(false),
             removed: AtomicBool::new(false),
-            ledger: limit.map(Ledger::new),
+            ledger: limit.or(unlimited).map(Ledger::new),
             observer,
         }
     }
@@ -153,6 +155,11 @@ impl Volume {
     /// Who is told of refusals.
     pub(crate) fn observer(&self) -> &Arc<Observer> {
         &self.observer
+    }
+
+    /// Whether its files are memory that its writers pay for.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.body, Body::Memory(_))
     }
 
     /// Whether guests may never write to it, whatever the mount says.

@@ -218,6 +218,64 @@ fn a_guest_knows_how_long_it_has() -> anyhow::Result<()> {
 }
 
 #[test]
+fn what_a_hook_took_of_the_grace_period_is_gone() -> anyhow::Result<()> {
+    // The whole period, what the hook takes, and the most that the guest may be told then: at
+    // least two seconds, whatever the hook took.
+    for (period, hook, most) in [(20, "3", 17_000), (2, "500", 2_000)] {
+        let hook = json!({"lifecycle": {"preStop": {"exec": {"command": ["sleep", hook]}}}});
+        let pod = Pod::one("life", &["graceful"], hook)
+            .spec(json!({"terminationGracePeriodSeconds": period}));
+        let ended = stop(&pod, "waiting", Signal::INT)?;
+        let transcript = ended.said.transcript();
+        let logs = ended.said.logs("p", "c");
+        let told = logs
+            .iter()
+            .find_map(|log| log.strip_prefix("stopping left_ms "));
+        let left: u64 = told.unwrap_or_default().parse()?;
+        assert!(left > 0 && left <= most, "{period}: {transcript}");
+        assert_eq!(
+            ended.said.terminated("p", "c")["exitCode"],
+            0,
+            "{transcript}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_failed_post_start_hook_says_why() -> anyhow::Result<()> {
+    let exec = |script: &str| json!({"exec": {"command": ["sh", "-c", script]}});
+    let cases = [
+        (
+            exec("echo no database >&2; exit 3"),
+            ["command exited with 3", "no database"],
+        ),
+        (
+            json!({"httpGet": {"port": 81, "path": "/started"}}),
+            ["/started", "connection refused"],
+        ),
+    ];
+    for (hook, wanted) in cases {
+        let fields = json!({"lifecycle": {"postStart": hook}});
+        let pod = Pod::one("life", &["deaf"], fields);
+        // As a program reads it, and as a person does.
+        let ended = finish(&pod)?;
+        let transcript = ended.said.transcript();
+        let mut lines = ended.said.lines.iter();
+        let event = lines.find_map(|line| line.event("p", "FailedPostStartHook"));
+        let message = event.and_then(|event| event["message"].as_str());
+        let message = message.unwrap_or_default();
+        let shown = Run::of(&pod)?.for_a_person().finish()?.said.text();
+        for word in wanted {
+            assert!(message.contains(word), "{word}: {transcript}");
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
+        assert_ne!(ended.code, Some(0), "{transcript}");
+    }
+    Ok(())
+}
+
+#[test]
 fn sigterm_stops_the_run_as_ctrl_c_does() -> anyhow::Result<()> {
     let ended = stop(
         &Pod::one("life", &["graceful"], Value::Null),

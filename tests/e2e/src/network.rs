@@ -261,6 +261,44 @@ fn streams_and_datagrams_behave_as_they_do_in_a_kernel() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A connect that is under way is not done, and one that comes to nothing says so.
+#[test]
+fn who_does_not_answer_is_not_connected_to() -> anyhow::Result<()> {
+    if !as_root_in_own_namespace() {
+        return skip("a network namespace without a way out");
+    }
+    // Documentation's addresses, which no other test uses.
+    for route in ["blackhole 198.51.100.0/25", "unreachable 198.51.100.128/25"] {
+        let mut command = std::process::Command::new("ip");
+        command.args(["route", "replace"]).args(route.split(' '));
+        assert!(command.status()?.success(), "{route}");
+    }
+    let nowhere = [
+        "198.51.100.1:80",
+        "198.51.100.129:80",
+        "203.0.113.1:80",
+        "[2001:db8::1]:80",
+    ];
+    let closed = ["127.0.0.1:9"];
+    let arguments: Vec<&str> = ["connect"]
+        .into_iter()
+        .chain(nowhere)
+        .chain(closed)
+        .collect();
+    let logs = logs_of(&Pod::one("net", &arguments, Value::Null))?;
+    assert_eq!(logs.len(), nowhere.len() + closed.len(), "{logs:?}");
+    for (log, address) in logs.iter().zip(nowhere) {
+        let unreachable = ["HostUnreachable", "NetworkUnreachable"]
+            .map(|kind| format!("connect {address} {kind}"));
+        assert!(unreachable.contains(log), "{log}");
+    }
+    assert_eq!(
+        logs.last().map(String::as_str),
+        Some("connect 127.0.0.1:9 ConnectionRefused")
+    );
+    Ok(())
+}
+
 #[test]
 fn a_reader_that_does_not_read_holds_its_writer() -> anyhow::Result<()> {
     let pod = Pod::new("p")

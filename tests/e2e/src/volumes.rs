@@ -125,6 +125,37 @@ fn a_symlink_is_read_as_it_was_written() -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_absolute_link_leads_through_the_containers_mounts() -> anyhow::Result<()> {
+    for world in ["", "@p1"] {
+        let guest = format!("fs{world}");
+        let mount = json!({"volumeMounts": [{"name": "data", "mountPath": "/data"}]});
+        let pod = Pod::new("p")
+            .init(
+                "link",
+                &guest,
+                &["symlink", "/data/v1", "/data/current"],
+                mount.clone(),
+            )
+            .init(
+                "write",
+                &guest,
+                &["write", "/data/current", "first"],
+                mount.clone(),
+            )
+            .container("c", &guest, &["read", "/data/v1", "/data/current"], mount)
+            .spec(json!({"volumes": [{"name": "data", "emptyDir": {}}]}));
+        let ended = Run::of(pod)?.finish()?;
+        assert_eq!(
+            ended.said.logs("p", "c"),
+            ["read /data/v1 first", "read /data/current first"],
+            "{world}: {}",
+            ended.said.transcript()
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn the_containers_of_a_pod_share_a_volume_while_they_run() -> anyhow::Result<()> {
     for medium in ["", "Memory"] {
         let mount = json!({"volumeMounts": [{"name": "data", "mountPath": "/data"}]});
@@ -365,6 +396,52 @@ fn nothing_of_a_pod_is_left_when_it_has_gone() -> anyhow::Result<()> {
         })
         .unwrap_or_default();
     assert!(left.is_empty(), "{left:?}: {}", ended.said.transcript());
+    Ok(())
+}
+
+#[test]
+fn what_is_written_to_memory_counts_as_the_containers_own() -> anyhow::Result<()> {
+    let fields = |memory: &str| {
+        json!({
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            "resources": {"limits": {"memory": memory}},
+        })
+    };
+    let volume = json!({"volumes": [{"name": "data", "emptyDir": {"medium": "Memory"}}]});
+    for world in ["", "@p1"] {
+        let guest = format!("fs{world}");
+        let pod = Pod::one(&guest, &["fill", "/data/big", "64"], fields("8Mi"));
+        let ended = Run::of(pod.spec(volume.clone()))?.finish()?;
+        let transcript = ended.said.transcript();
+        let end = ended.said.terminated("p", "c");
+        assert_eq!(end["reason"], "OOMKilled", "{world}: {transcript}");
+        assert_eq!(end["exitCode"], 137, "{world}: {transcript}");
+        for word in ["of it files in volumes of medium Memory", "8.0 MiB (peak "] {
+            assert!(
+                ended.said.text().contains(word) || transcript.contains(word),
+                "{word}: {transcript}"
+            );
+        }
+        assert_eq!(
+            ended.said.logs("p", "c"),
+            [""; 0],
+            "it is told nothing: {transcript}"
+        );
+
+        // What one container left behind is not the next one's, and bounded by the volume, which
+        // is as large as all containers may be together.
+        let pod = Pod::new("p")
+            .init("left", &guest, &["fill", "/data/left", "5"], fields("8Mi"))
+            .container("c", &guest, &["fill", "/data/more", "2"], fields("8Mi"))
+            .spec(volume.clone());
+        let ended = Run::of(pod)?.finish()?;
+        let transcript = ended.said.transcript();
+        assert_eq!(
+            ended.said.logs("p", "c"),
+            ["written_bytes 2097152 limit"],
+            "{world}: {transcript}"
+        );
+    }
     Ok(())
 }
 

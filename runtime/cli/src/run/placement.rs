@@ -3,21 +3,18 @@
 use std::ffi::OsString;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Context as _, bail};
 use api::downward::Allocatable;
 use bytes::Bytes;
-use host::shelf::Shelf;
 use host::{Children, ChildrenConfig, Compiler, Confinement, PodHost, PodHostConfig, Toolbox};
-use model::runtime::{Resolver, RuntimeError, WasmImage};
+use model::runtime::Resolver;
 use model::security::User;
 use model::{Quantity, Runtime};
 use node::Router;
-use tokio::sync::Semaphore;
 
+use super::from_bytes::FromBytes;
 use crate::data_dir::DataDir;
 use crate::images::Files;
 use crate::options::Placement;
@@ -66,12 +63,7 @@ pub(crate) fn start(
             .with_context(|| format!("cannot make {}", directory.display()))?;
         owned(&directory)?;
     }
-    let compiler: Arc<dyn Compiler> = Arc::new(FromBytes {
-        files,
-        content: data.content(),
-        shelf: Shelf::new(data.content(), "wasm", CONTENT),
-        turns: Semaphore::new(WAITING),
-    });
+    let compiler: Arc<dyn Compiler> = Arc::new(FromBytes::new(files, data.content()));
     let one_per_pod = match placement {
         Placement::Task => {
             return Ok(Arc::new(PodHost::start(PodHostConfig {
@@ -255,61 +247,4 @@ fn resolver() -> Resolver {
         }
     }
     resolver
-}
-
-/// Tells apart what several tasks of this process write at once.
-static STAGED: AtomicU64 = AtomicU64::new(0);
-
-/// The most bytes of wasm that stay in `content/`: what exec has found in mounts, and the toolbox.
-const CONTENT: u64 = 1 << 30;
-
-/// How many wait for the shelf of `content/` at once: each takes a thread of those that may wait,
-/// and whoever has the shelf needs one to go on.
-const WAITING: usize = 16;
-
-/// Compiles wasm that lies in no file yet.
-struct FromBytes {
-    turns: Semaphore,
-    files: Arc<Files>,
-    content: PathBuf,
-    shelf: Shelf,
-}
-
-impl Compiler for FromBytes {
-    fn compile(
-        &self,
-        wasm: Bytes,
-    ) -> Pin<Box<dyn Future<Output = Result<WasmImage, RuntimeError>> + Send + '_>> {
-        Box::pin(async move {
-            let path = self
-                .content
-                .join(format!("{}.wasm", engine::cache::digest(&wasm)));
-            let cannot = |e: &dyn std::fmt::Display| RuntimeError::CannotRun(e.to_string());
-            let shelf = self.shelf.clone();
-            // An error means that the run is gone.
-            let turn = self.turns.acquire().await;
-            let hold = tokio::task::spawn_blocking(move || {
-                // What is too much goes before more comes.
-                shelf.collect().and_then(|_| shelf.hold())
-            });
-            let hold = hold.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
-            let _hold = hold.map_err(|e| {
-                RuntimeError::Exhausted(format!("cannot lock {}: {e}", self.content.display()))
-            })?;
-            drop(turn);
-            if !path.exists() {
-                let staged = path.with_extension(format!(
-                    "{}-{}.tmp",
-                    std::process::id(),
-                    STAGED.fetch_add(1, Relaxed)
-                ));
-                std::fs::write(&staged, &wasm)
-                    .and_then(|()| std::fs::rename(&staged, &path))
-                    .map_err(|e| {
-                        RuntimeError::Exhausted(format!("cannot write {}: {e}", path.display()))
-                    })?;
-            }
-            self.files.image(&path).await.map_err(|e| cannot(&e))
-        })
-    }
 }

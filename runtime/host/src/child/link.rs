@@ -15,11 +15,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child as Process;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::ChildConfig;
 use crate::descriptors::Sender;
 use crate::known::{Breach, Change, Heard, Known, Wanted};
-use crate::network::Network;
 use crate::protocol::{self, FromChild, Order, QUESTIONS, Refusal, Reply, ToChild};
 use crate::wire::Wire;
 
@@ -69,6 +70,11 @@ pub(super) struct Frame {
     /// Given back once the child has been written to: one that does not read may not go on asking.
     _turn: Option<OwnedSemaphorePermit>,
 }
+
+/// What is done for a child beside hearing it: compiling and connecting. Owned by whoever hears it,
+/// and given up with it.
+#[derive(Default)]
+struct Tasks(JoinSet<()>);
 
 type Caller = oneshot::Receiver<Result<Reply, RuntimeError>>;
 
@@ -130,14 +136,15 @@ impl Link {
 
     /// An order that brings nothing. It is sent now, so that orders leave in the order of the
     /// calls.
-    pub(super) fn plain(&self, order: Order, change: Change) -> Answer<'_, ()> {
+    pub(super) fn plain(&self, order: Order, change: Change) -> Answer<'static, ()> {
         let answer = self.send(self.number(), order, (Wanted::Done, change, None));
         Box::pin(async move { received(answer?).await.map(drop) })
     }
 
-    pub(super) async fn order(&self, order: Order, wanted: Wanted) -> Result<Reply, RuntimeError> {
-        let wanted = (wanted, Change::Nothing, None);
-        received(self.send(self.number(), order, wanted)?).await
+    /// An order that brings something, sent as [`Self::plain`] is.
+    pub(super) fn order(&self, order: Order, wanted: Wanted) -> Answer<'static, Reply> {
+        let answer = self.send(self.number(), order, (wanted, Change::Nothing, None));
+        Box::pin(async move { received(answer?).await })
     }
 
     /// An order with a descriptor, which goes first.
@@ -210,7 +217,12 @@ impl Link {
     }
 
     /// Hears one message.
-    fn hear(self: &Arc<Self>, mut message: FromChild, config: &ChildConfig) -> Result<(), Breach> {
+    fn hear(
+        self: &Arc<Self>,
+        mut message: FromChild,
+        config: &ChildConfig,
+        tasks: &mut Tasks,
+    ) -> Result<(), Breach> {
         // An honest child has done so.
         message.cut();
         match message {
@@ -223,7 +235,7 @@ impl Link {
             }
             FromChild::Output(number, event) => self.written(number, event, config),
             FromChild::Part(number, part) => self.know(|known| known.part(number, &part)),
-            FromChild::Compile(number) => self.compile(number, config),
+            FromChild::Compile(number) => self.compile(number, config, tasks),
             FromChild::Dial { number, from, to } => {
                 let heard = self.check_address(from)?;
                 let turn = self.turn_to_ask()?;
@@ -232,8 +244,13 @@ impl Link {
                     self.tell(&ToChild::Dialled(number, Err(Refusal::Refused)), Some(turn));
                     return Ok(());
                 }
-                let (link, network) = (Arc::clone(self), Arc::clone(&config.network));
-                tokio::spawn(async move { link.dial(number, &network, (from, to), turn).await });
+                let (link, network) = (Arc::downgrade(self), Arc::clone(&config.network));
+                tasks.spawn(async move {
+                    let told = network.connect(from, to).await;
+                    if let Some(link) = link.upgrade() {
+                        link.dialled(number, told, turn).await;
+                    }
+                });
                 Ok(())
             }
             FromChild::Resolve(number, name) => {
@@ -272,7 +289,8 @@ impl Link {
         let instance = self.know(|known| known.output(&event))?;
         let (link, sink) = (Arc::clone(self), Arc::clone(&config.sink));
         // The child sends no more of this instance until the chunk is taken, so these tasks are as
-        // few as the instances whose reader is slow.
+        // few as the instances whose reader is slow. They outlive the child: what a guest wrote
+        // before its host ended is passed on all the same.
         tokio::spawn(async move {
             sink.event(event).await;
             link.know(|known| known.taken(instance));
@@ -281,13 +299,20 @@ impl Link {
         Ok(())
     }
 
-    fn compile(self: &Arc<Self>, number: u64, config: &ChildConfig) -> Result<(), Breach> {
+    fn compile(
+        self: &Arc<Self>,
+        number: u64,
+        config: &ChildConfig,
+        tasks: &mut Tasks,
+    ) -> Result<(), Breach> {
         let wasm = self.know(|known| known.compile(number))?;
-        let (link, compiler) = (Arc::clone(self), Arc::clone(&config.compiler));
-        tokio::spawn(async move {
+        let (link, compiler) = (Arc::downgrade(self), Arc::clone(&config.compiler));
+        tasks.spawn(async move {
             let compiled = compiler.compile(wasm).await;
-            link.know(|known| known.compiled(number));
-            link.tell(&ToChild::Compiled(number, compiled), None);
+            if let Some(link) = link.upgrade() {
+                link.know(|known| known.compiled(number));
+                link.tell(&ToChild::Compiled(number, compiled), None);
+            }
         });
         Ok(())
     }
@@ -298,14 +323,14 @@ impl Link {
         turn.map_err(|_| Breach::new(format!("it asked more than {UNANSWERED} things at once")))
     }
 
-    pub(super) async fn dial(
+    /// Tells what came of a connect, and hands over the connection.
+    pub(super) async fn dialled(
         &self,
         number: u64,
-        network: &Network,
-        (from, to): (SocketAddr, SocketAddr),
+        told: Result<OwnedFd, Refusal>,
         turn: OwnedSemaphorePermit,
     ) {
-        let told = match network.connect(from, to).await {
+        let told = match told {
             Ok(socket) => {
                 let descriptor = self.number();
                 let sent = self.descriptors.send(descriptor, socket.as_fd()).await;
@@ -378,6 +403,16 @@ pub(super) async fn write_frames(
     }
 }
 
+// === impl Tasks ===
+
+impl Tasks {
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        // What has ended is let go of, so that the set is as large as what is under way.
+        while self.0.try_join_next().is_some() {}
+        self.0.spawn(task.in_current_span());
+    }
+}
+
 /// Hears a child to its end. It is ended when the last [`super::Child`] is dropped.
 pub(super) fn watch(
     mut process: Process,
@@ -388,6 +423,7 @@ pub(super) fn watch(
     let (breaking, state) = (Arc::clone(&link.breaking), Arc::clone(&link.state));
     let link = Arc::downgrade(link);
     async move {
+        let mut tasks = Tasks::default();
         loop {
             let message = tokio::select! {
                 message = protocol::read::<FromChild>(&mut incoming, protocol::FROM_CHILD) => message,
@@ -395,7 +431,7 @@ pub(super) fn watch(
             };
             let Some(link) = link.upgrade() else { break };
             let heard = match message {
-                Ok(Some(message)) => link.hear(message, &config),
+                Ok(Some(message)) => link.hear(message, &config, &mut tasks),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     Err(Breach::new(format!("it sent {error}")))
                 }
@@ -406,6 +442,8 @@ pub(super) fn watch(
                 break;
             }
         }
+        // Nobody is there to be answered.
+        drop(tasks);
         // It may still be there, if it did what it may not.
         let _ = process.start_kill();
         let ended = match process.wait().await {

@@ -6,12 +6,13 @@ use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use model::runtime::{Event, Exit, InstanceId, PodNetwork, Stream, WasmImage};
+use model::runtime::{Event, Exit, InstanceId, PodNetwork, Stream};
 use net::PodRange;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::known::Known;
+use crate::exec::Compiling;
+use crate::known::{Breach, Known};
 use crate::protocol::{FromChild, Refusal, ToChild};
 use crate::wire::{Header, Kind};
 
@@ -43,29 +44,35 @@ impl EventSink for Ear {
 struct Idle;
 
 impl Compiler for Idle {
-    fn compile(
-        &self,
-        _: Bytes,
-    ) -> Pin<Box<dyn Future<Output = Result<WasmImage, RuntimeError>> + Send + '_>> {
+    fn compile(&self, _: Bytes) -> Compiling<'_> {
         Box::pin(std::future::pending())
     }
 }
 
-/// A shell that says `words` once it has been given an order, and then waits.
-fn child_that_says(words: &[u8], ear: mpsc::UnboundedSender<Event>) -> Child {
+/// What makes a shell say `words` once it has been given an order, and then do something.
+fn script(words: &[u8], then: &str) -> String {
     use std::fmt::Write as _;
     let mut escaped = String::new();
     for byte in words {
         write!(escaped, "\\{byte:03o}").expect("a string");
     }
-    let script = format!("head -c 4 >/dev/null; printf '{escaped}' >&0; cat >/dev/null");
-    let config = ChildConfig {
+    format!("head -c 4 >/dev/null; printf '{escaped}' >&0; {then}")
+}
+
+/// A shell in place of a pod host.
+fn shell(script: &str, ear: mpsc::UnboundedSender<Event>) -> ChildConfig {
+    ChildConfig {
         program: "/bin/sh".into(),
         args: vec!["-c".into(), script.into()],
         sink: Arc::new(Ear(ear)),
         compiler: Arc::new(Idle),
         network: Arc::new(Network::new(PodRange::LOOPBACK)),
-    };
+    }
+}
+
+/// A shell that says `words` once it has been given an order, and then waits.
+fn child_that_says(words: &[u8], ear: mpsc::UnboundedSender<Event>) -> Child {
+    let config = shell(&script(words, "cat >/dev/null"), ear);
     let child = Child::start(&config).expect("a shell");
     child.link.know(|known| {
         give_pods(known);
@@ -226,17 +233,67 @@ async fn a_datagram_from_somebody_elses_address_ends_its_sender() {
     assert!(breach.contains("127.64.0.3"), "{breach}");
 }
 
+/// Compiles for ever, and tells when it begins and when it is given up.
+struct Endless(mpsc::UnboundedSender<&'static str>);
+
+/// Tells when it is dropped.
+struct GivenUp(mpsc::UnboundedSender<&'static str>);
+
+impl Compiler for Endless {
+    fn compile(&self, wasm: Bytes) -> Compiling<'_> {
+        assert_eq!(wasm, Bytes::from_static(b"wasm"));
+        let given_up = GivenUp(self.0.clone());
+        let _ = self.0.send("begun");
+        Box::pin(async move {
+            let _given_up = given_up;
+            std::future::pending().await
+        })
+    }
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        let _ = self.0.send("given up");
+    }
+}
+
+#[tokio::test]
+async fn what_is_compiled_for_a_child_is_given_up_with_it() {
+    let wasm = Bytes::from_static(b"wasm");
+    let asks = frames(&[FromChild::Part(1, wasm), FromChild::Compile(1)]);
+    // Whether the child ends, or nobody keeps it any more.
+    for ends in [true, false] {
+        let (told, mut hears) = mpsc::unbounded_channel();
+        let (ear, _events) = mpsc::unbounded_channel();
+        let config = ChildConfig {
+            compiler: Arc::new(Endless(told)),
+            ..shell(&script(&asks, "cat >/dev/null"), ear)
+        };
+        let child = Child::start(&config).expect("a shell");
+        drop(config);
+        child.link.know(|known| {
+            give_pods(known);
+            known.give_instance(OWN, POD);
+        });
+        // It asks once it was given an order.
+        drop(child.start_instance(OWN));
+        let begun = tokio::time::timeout(HANG, hears.recv()).await;
+        assert_eq!(begun.expect("a beginning"), Some("begun"));
+        if ends {
+            child.link.break_off(Breach::new("the test says so"));
+        }
+        let kept = ends.then_some(child);
+        let end = tokio::time::timeout(HANG, hears.recv()).await;
+        assert_eq!(end.expect("an end"), Some("given up"), "{ends}");
+        drop(kept);
+    }
+}
+
 #[tokio::test]
 async fn a_child_that_nobody_keeps_ends_though_it_does_not_want_to() {
     let (ear, mut events) = mpsc::unbounded_channel();
     // It heeds none of its sockets.
-    let config = ChildConfig {
-        program: "/bin/sh".into(),
-        args: vec!["-c".into(), "exec sleep 1000000".into()],
-        sink: Arc::new(Ear(ear)),
-        compiler: Arc::new(Idle),
-        network: Arc::new(Network::new(PodRange::LOOPBACK)),
-    };
+    let config = shell("exec sleep 1000000", ear);
     let child = Child::start(&config).expect("a shell");
     child.link.know(|known| {
         known.give_pod(POD, Vec::new());
@@ -276,7 +333,10 @@ async fn who_cannot_be_handed_a_connection_is_refused_it() {
     let pod = pod.expect("a place");
     let (from, to) = ((ADDRESS, 40_000).into(), (pod.address(), 80).into());
     let turn = asker.turn_to_ask().expect("a turn");
-    let dial = asker.dial(7, &network, (from, to), turn);
+    let dial = async {
+        let told = network.connect(from, to).await;
+        asker.dialled(7, told, turn).await;
+    };
     let accept = async {
         to_listener.recv().await.expect("an order");
         let first = protocol::WIRE + 1;

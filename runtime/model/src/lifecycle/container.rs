@@ -178,9 +178,8 @@ impl Slot {
     ) {
         let place = self.place;
         if hook == Hook::PreStop {
-            if result.is_err() {
-                let text = "PreStopHook failed";
-                pass.tell(Notice::warning(place, "FailedPreStopHook", text));
+            if let Err(why) = result {
+                pass.tell(Notice::hook_failed(place, hook, &why));
             }
             return self.pre_stop_ended();
         }
@@ -193,13 +192,11 @@ impl Slot {
         match result {
             Ok(()) => self.up(spec, pass),
             Err(message) => {
+                pass.tell(Notice::hook_failed(place, hook, &message));
                 live.failure = Some(Waiting {
                     reason: "PostStartHookError".to_owned(),
                     message,
                 });
-                // The hook's own words may hold secrets: kubelet keeps them out of the Event.
-                let text = "PostStartHook failed";
-                pass.tell(Notice::warning(place, "FailedPostStartHook", text));
                 let order = Order {
                     grace: pass.pod.grace_period,
                     message: "FailedPostStartHook".to_owned(),

@@ -39,10 +39,11 @@ pub(super) fn event(state: &mut State, event: Event, pass: &mut Pass) {
         }
         Event::Stop { grace } => end_pod(state, Why::Deleted, grace, pass),
         Event::Kill => {
-            end_pod(state, Why::Deleted, std::time::Duration::ZERO, pass);
+            // First, so that nobody is told of a grace that is none.
             for slot in &mut state.slots {
                 slot.kill(pass);
             }
+            end_pod(state, Why::Deleted, std::time::Duration::ZERO, pass);
         }
         Event::Evict {
             reason,

@@ -5,8 +5,11 @@
 
 use std::time::Duration;
 
-use super::{Fetched, Place, ProbeKind};
+use super::{Fetched, Hook, Place, ProbeKind};
 use crate::pod::{Identity, Pod};
+
+/// The longest words of a hook in an Event, in bytes: Kubernetes' bound on an Event's note.
+const HOOK_SAID: usize = 1024;
 
 /// One Kubernetes Event about a pod or one of its containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,19 @@ impl Notice {
             reason: reason.to_owned(),
             message,
         }
+    }
+
+    /// A hook that failed, and why: the command's exit code and output, or that nobody answered.
+    /// kubelet leaves the reason to its own log, which nobody has here.
+    pub(super) fn hook_failed(container: Place, hook: Hook, why: &str) -> Self {
+        let name = format!("{hook:?}Hook");
+        let mut end = HOOK_SAID.min(why.len());
+        while !why.is_char_boundary(end) {
+            end -= 1;
+        }
+        let why = why.get(..end).unwrap_or_default();
+        let reason = format!("Failed{name}");
+        Self::warning(container, &reason, format!("{name} failed: {why}"))
     }
 
     pub(super) fn pulling(container: Place, image: &str) -> Self {

@@ -5,8 +5,8 @@
 //!     └─────────────────┴── the grace is over ──┘          2 s at least
 //! ```
 //!
-//! The hook and TERM share the grace period. Whoever gets TERM has two seconds, even if nothing is
-//! left (kubelet's minimum). When a whole pod ends, a sidecar's turn comes after the main
+//! The hook and TERM share the grace period, and TERM says what is left of it. Whoever gets TERM
+//! has two seconds, even if nothing is left (kubelet's minimum). When a whole pod ends, a sidecar's turn comes after the main
 //! containers and the sidecars that started later, or when the grace is over.
 
 use std::time::Duration;
@@ -67,12 +67,18 @@ impl Stop {
         }
     }
 
-    /// A later order: it can only make the time shorter.
-    fn hasten(&mut self, order: &Order, now: Tick) {
+    /// A later order: it can only make the time shorter. Answers what is left for an instance that
+    /// has got TERM and has less now.
+    fn hasten(&mut self, order: &Order, now: Tick) -> Option<Duration> {
         self.deadline = self.deadline.min(now.after(order.grace));
         self.orderly |= order.orderly;
-        if let Stage::Term(kill) = &mut self.stage {
-            *kill = (*kill).min(now.after(order.grace.max(LEAST_GRACE)));
+        let left = order.grace.max(LEAST_GRACE);
+        match &mut self.stage {
+            Stage::Term(kill) if *kill > now.after(left) => {
+                *kill = now.after(left);
+                Some(left)
+            }
+            _ => None,
         }
     }
 }
@@ -87,7 +93,12 @@ impl Slot {
             return;
         };
         match &mut live.stop {
-            Some(stop) => stop.hasten(&order, pass.now.tick),
+            Some(stop) => {
+                if let Some(left) = stop.hasten(&order, pass.now.tick) {
+                    let (instance, signal) = (live.instance, Signal::Term(left));
+                    pass.act(Action::Signal { instance, signal });
+                }
+            }
             None => {
                 live.stop = Some(Stop {
                     deadline: pass.now.tick.after(order.grace),
@@ -174,8 +185,9 @@ impl Slot {
             stop.stage = Stage::Turn;
         }
         if stop.stage == Stage::Turn && (turn || !stop.orderly || !in_time) {
-            stop.stage = Stage::Term(stop.deadline.max(now.after(LEAST_GRACE)));
-            let signal = Signal::Term;
+            let kill = stop.deadline.max(now.after(LEAST_GRACE));
+            stop.stage = Stage::Term(kill);
+            let signal = Signal::Term(kill.since(now));
             pass.act(Action::Signal { instance, signal });
         }
         let late = match stop.stage {

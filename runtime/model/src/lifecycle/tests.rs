@@ -18,7 +18,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::*;
 use crate::pod::{Identity, RestartPolicy};
 use crate::probe::{Handler, Probe};
-use crate::runtime::PodId;
+use crate::runtime::{PodId, Signal};
 use crate::status::{ContainerState, PodStatus};
 
 /// One line: stimulus, orders, status.
@@ -33,6 +33,8 @@ struct Story {
     attempts: Vec<(Place, InstanceId)>,
     /// Every Event so far: container, reason, message.
     told: Vec<String>,
+    /// What each TERM so far said to be left.
+    left: Vec<Duration>,
 }
 
 /// Runs a script.
@@ -129,6 +131,7 @@ impl Story {
             deadline: None,
             attempts: Vec::new(),
             told: Vec::new(),
+            left: Vec::new(),
         }
     }
 
@@ -297,11 +300,16 @@ impl Story {
             Action::Probe {
                 container, kind, ..
             } => format!("probe {} {kind:?}", name(container)),
-            Action::Signal { instance, signal } => format!(
-                "{} {}",
-                format!("{signal:?}").to_lowercase(),
-                name(self.container(instance))
-            ),
+            Action::Signal { instance, signal } => {
+                let name = name(self.container(instance));
+                match signal {
+                    Signal::Term(left) => {
+                        self.left.push(left);
+                        format!("term {name}")
+                    }
+                    Signal::Kill => format!("kill {name}"),
+                }
+            }
             Action::Tell(notice) => {
                 let about = notice.container.map(name).unwrap_or_default();
                 let kind = if notice.warning { "Warning" } else { "Normal" };

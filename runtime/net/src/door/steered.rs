@@ -1,7 +1,7 @@
 //! Steered doors: entries in a table of the kernel, one for each listener that others may reach.
 //!
 //! A listener whose door cannot be steered keeps what the manifest declares as a plain door, as for
-//! a user without rights, and one notice says why.
+//! a user without rights, and one notice for each pod and reason says why.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) fn open(pod: &Arc<Pod>, reach: Reach, port: u16) -> Vec<SteeredDoor> 
                 None
             }
             Err(error) => {
-                tell(pod, steered, at, &error);
+                tell(pod, at, &error);
                 None
             }
         }
@@ -100,15 +100,15 @@ fn open_one(
     }))
 }
 
-fn tell(pod: &Pod, steered: &Steered, at: SocketAddr, error: &SteerError) {
-    if !steered.is_news() {
+fn tell(pod: &Pod, at: SocketAddr, error: &SteerError) {
+    if !pod.is_news(error) {
         tracing::debug!(%error, %at, "a port is not steered");
         return;
     }
     tracing::warn!(%error, %at, "a port is not steered");
     let message = format!(
-        "port {} of pod {} is reached from other programs only if the manifest declares it, here \
-         and wherever the same happens: {error}",
+        "port {} of pod {} is reached from other programs only if the manifest declares it, as any \
+         other of this pod where the same happens: {error}",
         at.port(),
         pod.hostname
     );

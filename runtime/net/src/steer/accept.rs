@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::net::sockopt;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
@@ -30,6 +31,10 @@ struct Door {
     spare: Option<OwnedFd>,
     /// Whether it was told that nothing can be accepted; until something is again.
     told: bool,
+    /// How long it rests at most.
+    rest: Duration,
+    /// Told when a pod of the switch gives a kernel socket back.
+    freed: Arc<Notify>,
     fabric: Weak<Fabric>,
 }
 
@@ -52,6 +57,8 @@ impl Task {
         let door = Door {
             spare: spare(&listener),
             told: false,
+            rest: STEERED_REST,
+            freed: Arc::clone(&fabric.freed),
             listener: KernelSocket::watch(listener, &fabric.kernel)?,
             fabric: Arc::downgrade(fabric),
         };
@@ -74,9 +81,23 @@ impl Door {
             std::future::poll_fn(|cx| self.listener.poll_readable(cx)).await;
             match self.accept_some() {
                 Turn::Next => tokio::task::yield_now().await,
-                Turn::Rest => tokio::time::sleep(STEERED_REST).await,
+                Turn::Rest => self.rest().await,
                 Turn::End => return,
             }
+        }
+    }
+
+    /// Until a pod of this switch closes a connection, whose descriptor is then free. What else of
+    /// the process has closed one, a file or a log, nobody tells here: for that it is tried again
+    /// after a while.
+    async fn rest(&mut self) {
+        let freed = Arc::clone(&self.freed);
+        let mut freed = std::pin::pin!(freed.notified());
+        freed.as_mut().enable();
+        // One may have been closed between the try and now.
+        if self.accept_some() == Turn::Rest {
+            // An error means that the rest is over.
+            let _ = tokio::time::timeout(self.rest, freed).await;
         }
     }
 

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::accept::Task;
 use super::lasting::Lasting;
@@ -21,8 +20,6 @@ pub(crate) struct Steered {
     steer: Arc<dyn Steer>,
     begun: Lasting<Begun>,
     waiting: Arc<Waiting>,
-    /// Whether somebody was told that it fails.
-    told: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -53,7 +50,6 @@ impl Steered {
             steer,
             begun: Lasting::new(),
             waiting: Arc::default(),
-            told: AtomicBool::new(false),
         }
     }
 
@@ -95,11 +91,6 @@ impl Steered {
             }
         }
         Ok(self.opened(endpoint))
-    }
-
-    /// Whether this failure is the first: one is told, since the next would say the same.
-    pub(crate) fn is_news(&self) -> bool {
-        !self.told.swap(true, Ordering::Relaxed)
     }
 
     fn opened(&self, endpoint: Endpoint) -> SteeredEndpoint {

@@ -11,7 +11,7 @@ use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use model::runtime::{Door, PodNetwork};
+use model::runtime::{Door, PodId, PodNetwork};
 
 use super::*;
 use crate::range::Block;
@@ -409,7 +409,42 @@ fn where_steering_fails_doors_are_plain_and_one_notice_says_why() {
     bench.accept(&declared);
     assert!(refuses(at("A", 8081)));
     assert_eq!(undeclared.try_accept().err(), Some(NetError::WouldBlock));
+    let _another = listen(&pod, at("0.0.0.0", 8082));
+    assert!(bench.notices.try_recv().is_err(), "a pod is told once");
+    let second = bench.pod(2);
+    let _theirs = listen(&second, "0.0.0.0:8081".parse().unwrap());
+    let notice = bench.notice();
+    assert_eq!((notice.pod, notice.reason), (PodId(2), "SteeringFailed"));
+    assert!(notice.message.contains("pod2"), "{}", notice.message);
+}
+
+/// The manifest leads another port to where a listener of the pod is already.
+#[test]
+fn a_door_that_finds_its_place_taken_by_the_pod_itself_says_so() {
+    let steer = Recorder::new(true);
+    let mut bench = Bench::with(RANGE, Some(Arc::clone(&steer) as _));
+    let before = bench.pod(1);
+    let own = SocketAddr::new(next(&before), 80);
+    let pod = bench.pod_with(2, declared(Protocol::Tcp, 8080, Some(own)));
+    assert_eq!(pod.addresses()[0], own.ip());
+    let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
+    let _eighty = listen(&pod, any(80));
+    let _other = listen(&pod, any(8080));
+    let notice = bench.notice();
+    assert_eq!(
+        (notice.pod, notice.reason, notice.warning),
+        (PodId(2), "HostPortConflict", true)
+    );
+    for part in ["port 8080", &own.to_string(), "of this pod is open there"] {
+        assert!(notice.message.contains(part), "{}", notice.message);
+    }
     assert!(bench.notices.try_recv().is_err(), "it is told once");
+    // Where the manifest says what is so by itself there is nothing to tell.
+    let mapped = SocketAddr::new(next(&pod), 81);
+    let third = bench.pod_with(3, declared(Protocol::Tcp, 81, Some(mapped)));
+    let _listener = listen(&third, any(81));
+    assert_eq!(third.doors().len(), 1);
+    assert!(bench.notices.try_recv().is_err());
 }
 
 /// What is short for a moment decides for that moment only; and who opened a plain door meanwhile

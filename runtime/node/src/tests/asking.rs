@@ -309,7 +309,10 @@ async fn an_http_hook_takes_any_answer() {
     let mut world = World::new();
     let handle = world.node.run_pod(spec);
     let told = next_of(&mut world, "PostStartHook").await;
-    assert_eq!(told, "PostStartHook failed");
+    assert_eq!(
+        told,
+        "PostStartHook failed: Get \"http://127.9.0.1:80/healthz\": dial tcp 127.9.0.1:80: connect: connection refused"
+    );
     handle.kill();
     handle.ended().await;
 }

@@ -45,7 +45,11 @@ async fn a_second_word_makes_it_shorter() {
     pass(5).await;
     handle.stop(Some(Duration::from_secs(3)));
     handle.ended().await;
-    assert_eq!(signals(&world.fake), ["0 term app", "8 kill app"]);
+    // The second TERM says that there is less time.
+    assert_eq!(
+        signals(&world.fake),
+        ["0 term app", "5 term app", "8 kill app"]
+    );
     let handle = world.node.run_pod(pod(RestartPolicy::Always, &["app"]));
     ready(&handle).await;
     handle.kill();
@@ -95,7 +99,9 @@ async fn a_failed_hook_is_told_and_changes_nothing() {
     handle.ended().await;
     assert_eq!(signals(&world.fake), ["0 exec drain", "0 term app"]);
     let told = world.told();
-    assert!(told.contains(&"FailedPreStopHook app: PreStopHook failed".to_owned()));
+    let why = "Exec lifecycle hook (drain) failed - error: command exited with 1, message: \"no\"";
+    let event = format!("FailedPreStopHook app: PreStopHook failed: {why}");
+    assert!(told.contains(&event), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

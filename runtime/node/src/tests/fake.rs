@@ -265,7 +265,7 @@ impl Runtime for Fake {
     fn signal(&self, instance: InstanceId, signal: Signal) -> Answer<'_, ()> {
         Box::pin(async move {
             let name = self.name(instance);
-            let word = if signal == Signal::Term {
+            let word = if matches!(signal, Signal::Term(_)) {
                 "term"
             } else {
                 "kill"
@@ -274,8 +274,8 @@ impl Runtime for Fake {
             let program = self.state().running.get(&instance).cloned();
             match (program, signal) {
                 (None, _) => return Err(RuntimeError::NotFound("no such instance".to_owned())),
-                (Some((_, Program::Deaf)), Signal::Term) => {}
-                (Some(_), Signal::Term) => self.end(instance, 143, "Error"),
+                (Some((_, Program::Deaf)), Signal::Term(_)) => {}
+                (Some(_), Signal::Term(_)) => self.end(instance, 143, "Error"),
                 (Some(_), Signal::Kill) => self.end(instance, 137, "Error"),
             }
             Ok(())

@@ -107,7 +107,7 @@ fn happen(files: &mut BTreeMap<u64, File>, books: &mut Books, happening: &Happen
         Happening::Resize(number, size) => {
             let file = files.entry(number).or_default();
             if file.names + file.handles > 0 {
-                books.resized((0, number), file.size, size);
+                books.resized((0, number), (file.size, size), None);
                 file.size = size;
             }
         }
@@ -168,13 +168,13 @@ proptest! {
 #[test]
 fn a_file_opened_as_its_last_name_goes_is_counted() {
     let mut books = Books::default();
-    books.resized((0, 1), 0, 10);
+    books.resized((0, 1), (0, 10), None);
     // The open reached the kernel before the removal, but is entered after it.
     books.unnamed((0, 1), 10);
     books.opened((0, 1), 10, true);
     books.opened((0, 1), 10, true);
     assert_eq!(books.bytes(), 10);
-    books.resized((0, 1), 10, 30);
+    books.resized((0, 1), (10, 30), None);
     books.closed((0, 1));
     assert_eq!(books.bytes(), 30);
     books.closed((0, 1));

@@ -35,11 +35,13 @@ impl Node {
     ///
     /// # Errors
     /// Is-directory; bad-descriptor; insufficient-space, with nothing written, if the volume's
-    /// limit does not allow all of it.
+    /// limit does not allow all of it; insufficient-memory likewise if the volume is in memory and
+    /// the container may use no more.
     pub fn write_at(&self, data: &[u8], offset: u64) -> Result<usize, FsError> {
         let open = self.writable_content()?;
         reachable(offset, data.len())?;
-        open.volume.write_at(open.as_fd(), data, offset)
+        open.volume
+            .write_at(open.as_fd(), data, offset, self.payer())
     }
 
     /// Writes at the end, wherever that is when it happens.
@@ -48,7 +50,7 @@ impl Node {
     /// As [`Self::write_at`].
     pub fn append(&self, data: &[u8]) -> Result<usize, FsError> {
         let open = self.writable_content()?;
-        open.volume.append(open.as_fd(), data)
+        open.volume.append(open.as_fd(), data, self.payer())
     }
 
     /// Cuts the file, or fills it up with zeros.
@@ -63,7 +65,7 @@ impl Node {
         if i64::try_from(size).is_err() {
             return Err(FsError::FileTooLarge);
         }
-        open.volume.set_size(open.as_fd(), size)
+        open.volume.set_size(open.as_fd(), size, self.payer())
     }
 
     /// Makes sure that `len` bytes from `offset` are on the disk, filling up a shorter file with
@@ -81,7 +83,8 @@ impl Node {
         }
         match offset.checked_add(len) {
             Some(end) if i64::try_from(end).is_ok() => {
-                open.volume.allocate(open.as_fd(), offset, len)
+                open.volume
+                    .allocate(open.as_fd(), (offset, len), self.payer())
             }
             _ => Err(FsError::FileTooLarge),
         }

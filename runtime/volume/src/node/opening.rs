@@ -159,7 +159,7 @@ impl Node {
         let mount = entry.parent.mount;
         let open = OpenFile::new(file, mount, self.volume(mount)?)?;
         if options.truncate {
-            open.volume.set_size(open.as_fd(), 0)?;
+            open.volume.set_size(open.as_fd(), 0, self.payer())?;
         }
         let flags = NodeFlags {
             read: options.read || !options.write,

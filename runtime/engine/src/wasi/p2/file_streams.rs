@@ -210,7 +210,7 @@ impl OutputStream for FileWriter {
 impl Pollable for FileWriter {
     async fn ready(&mut self) {
         if let Writing::Waiting(write) = &mut self.state {
-            self.state = match finished(write.await) {
+            self.state = match self.files.settled(write.await).await {
                 Ok(_) => Writing::Idle,
                 Err(error) => Writing::Failed(error),
             };

@@ -206,7 +206,7 @@ fn a_failed_post_start_hook_kills_its_container() {
         ],
     );
     let expected = [
-        "Warning FailedPostStartHook app: PostStartHook failed",
+        "Warning FailedPostStartHook app: PostStartHook failed: why",
         "Normal Killing app: FailedPostStartHook",
     ];
     for line in expected {

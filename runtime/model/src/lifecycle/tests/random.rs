@@ -135,7 +135,7 @@ impl World {
             .filter(|spec| spec.liveness.is_none() && spec.startup.is_none())
             .is_some_and(|spec| spec.is_sidecar() && spec.post_start.is_none());
         let in_time = self.end.is_none_or(|end| self.now < end);
-        if signal == Signal::Term && sidecar && !self.state.is_living() && in_time {
+        if matches!(signal, Signal::Term(_)) && sidecar && !self.state.is_living() && in_time {
             let mains = |place: &&Place| matches!(place, Place::Main(_));
             assert_eq!(self.alive.values().filter(mains).count(), 0);
         }

@@ -12,6 +12,7 @@ fn taken_over(story: &Story) -> Story {
         deadline: None,
         attempts: Vec::new(),
         told: Vec::new(),
+        left: Vec::new(),
     }
 }
 

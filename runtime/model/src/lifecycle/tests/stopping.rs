@@ -74,6 +74,36 @@ fn a_deleted_pod_that_ends_well_has_succeeded() {
 }
 
 #[test]
+fn term_says_what_is_left_of_the_grace_period() {
+    let cases: &[(&[&str], &[u64])] = &[
+        (&["stop 30"], &[30]),
+        // The hook takes its part, however it ends; at least two seconds are left.
+        (&["stop 30", "+10s", "hook app pre ok"], &[20]),
+        (&["stop 30", "+29s", "hook app pre fail"], &[2]),
+        (&["stop 30", "+40s"], &[2]),
+        (&["stop 0"], &[2]),
+        // What shortens it later is told too, and what does not is not.
+        (
+            &["stop 30", "hook app pre ok", "+10s", "stop 25", "stop 5"],
+            &[30, 5],
+        ),
+        (&["stop 30", "hook app pre ok", "+29s", "stop 0"], &[30]),
+    ];
+    for (script, left) in cases {
+        let mut pod = pod(RestartPolicy::Always, &["app"]);
+        if script.len() > 1 {
+            pod.containers[0].pre_stop = hook();
+        }
+        let mut story = running(pod);
+        for stimulus in *script {
+            story.play(stimulus);
+        }
+        let seconds: Vec<u64> = story.left.iter().map(Duration::as_secs).collect();
+        assert_eq!(seconds, *left, "{script:?}");
+    }
+}
+
+#[test]
 fn a_shorter_grace_overrides_and_a_longer_does_not() {
     then(
         running(pod(RestartPolicy::Always, &["app"])),
@@ -81,7 +111,8 @@ fn a_shorter_grace_overrides_and_a_longer_does_not() {
             ("stop 30", "term app", ""),
             ("stop 60", "", ""),
             ("+10s", "", ""),
-            ("stop 5", "", ""),
+            // Only to say that there is less.
+            ("stop 5", "term app", ""),
             ("+4s", "", ""),
             ("+1s", "kill app", ""),
         ],
@@ -139,7 +170,7 @@ fn the_pre_stop_hook_shares_the_grace_period() {
     );
     assert_eq!(
         story.told[1],
-        "Warning FailedPreStopHook app: PreStopHook failed"
+        "Warning FailedPreStopHook app: PreStopHook failed: why"
     );
 }
 

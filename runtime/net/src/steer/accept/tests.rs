@@ -2,37 +2,22 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::*;
 use crate::testing::Bench;
-
-/// Says that this process is that one.
-const INSIDE: &str = "NET_STEER_DESCRIPTORS";
+use crate::testing::apart::apart;
 
 /// Room for a bench, and soon used up.
 const FEW: u64 = 64;
 
 #[test]
 fn without_descriptors_what_waits_is_left_until_there_are_some() {
-    if std::env::var_os(INSIDE).is_some() {
-        return inside();
+    if apart(&[]) {
+        inside();
     }
-    let thread = std::thread::current();
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", thread.name().unwrap(), "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(
-        output.status.success() && out.contains("1 passed"),
-        "{out}{err}"
-    );
 }
 
 fn inside() {
@@ -67,14 +52,43 @@ fn inside() {
         assert!(door.told && door.spare.is_none());
     }
 
-    // Once there are descriptors the task goes on by itself.
-    let kernel = bench.runtime.handle();
-    let task = Task(kernel.spawn(door.accept()));
+    // A connection that a pod gives back wakes the task, long before it would try again.
+    let pod = bench.pod(2);
+    let share = pod.pod.kernel_slot().unwrap();
+    door.rest = Duration::from_secs(3600);
+    let task = Task(bench.runtime.handle().spawn(door.accept()));
     let third = connect(third, at);
+    let descriptors = all.split_off(2);
     drop(all);
+    drop(share);
     for client in [second, third] {
         assert_reset(client);
     }
+    drop((task, descriptors));
+}
+
+#[test]
+fn what_others_give_back_is_found_after_a_rest() {
+    if !apart(&[]) {
+        return;
+    }
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = Some(FEW);
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    let bench = Bench::new();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let at = listener.local_addr().unwrap();
+    let mut door = door(&bench, listener.into());
+    let client = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    door.spare = None;
+    let all = take_all(&door.listener);
+    let client = connect(client, at);
+    assert_eq!(door.accept_some(), Turn::Rest);
+    let task = Task(bench.runtime.handle().spawn(door.accept()));
+    // A file, of which nobody here is told.
+    drop(all);
+    assert_reset(client);
     drop(task);
 }
 
@@ -85,6 +99,8 @@ fn door(bench: &Bench, listener: OwnedFd) -> Door {
         spare: spare(&listener),
         told: false,
         listener: KernelSocket::watch(listener, bench.runtime.handle()).unwrap(),
+        rest: STEERED_REST,
+        freed: Arc::clone(&pod.pod.fabric.freed),
         fabric: Arc::downgrade(&pod.pod.fabric),
     }
 }

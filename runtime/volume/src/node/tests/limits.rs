@@ -1,10 +1,14 @@
 //! Limits: what counts, what is given back, who is told.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use crate::fixture::{CREATE, NOTHING, Pod, get, limited, mount, put, root};
+use model::runtime::VolumeSource;
+
+use crate::fixture::{CREATE, NOTHING, Pod, empty, get, limited, mount, put, root, spec};
 use crate::{
-    FsError, LimitExceeded, LimitedPlace, LimitedResource, MountTable, Node, OpenOptions, RootSpec,
+    FsError, LimitExceeded, LimitedPlace, LimitedResource, MountTable, Node, OpenOptions,
+    OverLimit, Payer, RootSpec,
 };
 
 const LIMIT: u64 = 10_000;
@@ -240,4 +244,92 @@ fn racing_writers_do_not_outrun_the_figures() {
         .shared()
         .bytes();
     assert_eq!(counted, held, "the figures, without counting anew");
+}
+
+/// A container that may use so many bytes.
+struct Purse {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl Payer for Purse {
+    fn take(&self, bytes: u64) -> Result<(), OverLimit> {
+        if self.used.load(Relaxed) + bytes > self.limit {
+            return Err(OverLimit);
+        }
+        self.used.fetch_add(bytes, Relaxed);
+        Ok(())
+    }
+
+    fn give(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Relaxed);
+    }
+}
+
+/// Two containers with a volume in memory and one on disk.
+fn payers() -> (Pod, [(Node, Arc<Purse>); 2]) {
+    let memory = spec(VolumeSource::Empty { memory: true });
+    let mut pod = Pod::new([("shm", memory), ("disk", empty())]);
+    let base = pod.path("shm");
+    std::fs::create_dir(&base).unwrap();
+    pod.volumes = pod.volumes.clone().with_memory_dir(base);
+    let containers = ["one", "two"].map(|name| {
+        let purse = Arc::new(Purse {
+            limit: LIMIT,
+            used: AtomicU64::new(0),
+        });
+        let mounts = [mount("shm", "/shm"), mount("disk", "/disk")];
+        let table = MountTable::new(&pod.volumes, root(name), &mounts).unwrap();
+        let payer: Arc<dyn Payer> = purse.clone();
+        (table.paid_by(payer).root(), purse)
+    });
+    (pod, containers)
+}
+
+#[test]
+fn what_is_written_to_memory_is_paid_by_its_writer() {
+    let (_pod, [(one, ones), (two, twos)]) = payers();
+    let used = || (ones.used.load(Relaxed), twos.used.load(Relaxed));
+    let open = |top: &Node, path| top.open_at(path, true, &CREATE).unwrap();
+
+    put(&one, "disk/file", &"x".repeat(20_000));
+    assert_eq!(used(), (0, 0), "the disk costs no memory");
+
+    let file = open(&one, "shm/file");
+    assert_eq!(file.write_at(&[1; 6_000], 0), Ok(6_000));
+    assert_eq!(file.write_at(&[2; 6_000], 0), Ok(6_000));
+    assert_eq!(used(), (6_000, 0), "written over is paid once");
+    assert_eq!(open(&two, "shm/file").append(&[3; 3_000]), Ok(3_000));
+    assert_eq!(used(), (6_000, 3_000), "who makes it longer pays");
+    assert_eq!(file.append(&[1; 4_001]), Err(FsError::InsufficientMemory));
+    assert_eq!(file.set_size(13_001), Err(FsError::InsufficientMemory));
+    assert_eq!(
+        file.allocate(0, 13_001),
+        Err(FsError::InsufficientMemory),
+        "what is promised counts"
+    );
+    assert_eq!(used(), (6_000, 3_000), "what was refused costs nothing");
+    assert_eq!(file.append(&[1; 4_000]), Ok(4_000));
+
+    // Whoever takes it away, it is given back to whom it cost.
+    assert_eq!(open(&two, "shm/file").set_size(8_000), Ok(()));
+    assert_eq!(used(), (6_000, 2_000));
+    two.unlink_file_at("shm/file").unwrap();
+    assert_eq!(used(), (6_000, 2_000), "open still");
+    drop(file);
+    assert_eq!(used(), (0, 0));
+}
+
+#[test]
+fn what_a_container_has_left_behind_costs_no_other() {
+    let (_pod, [(one, ones), (two, twos)]) = payers();
+    put(&one, "shm/file", "left behind");
+    drop((one, ones));
+    assert_eq!(get(&two, "shm/file"), Ok("left behind".to_owned()));
+    let file = two.open_at("shm/file", true, &CREATE).unwrap();
+    assert_eq!(file.append(b" and on"), Ok(7));
+    assert_eq!(twos.used.load(Relaxed), 7);
+    drop(file);
+    two.unlink_file_at("shm/file").unwrap();
+    assert_eq!(twos.used.load(Relaxed), 0);
 }

@@ -1,0 +1,166 @@
+//! Orders in the order of the calls, whoever asks for which answer first.
+
+use std::pin::Pin;
+
+use model::runtime::{Event, Limits, PodNetwork, WasmImage};
+use net::PodRange;
+
+use super::*;
+use crate::exec::Compiling;
+use crate::protocol::Order;
+
+struct Nobody;
+
+impl EventSink for Nobody {
+    fn event(&self, _: Event) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn event_now(&self, _: Event) {}
+}
+
+impl Compiler for Nobody {
+    fn compile(&self, _: Bytes) -> Compiling<'_> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Children whose shared one is there already.
+fn with(child: &Child) -> Children {
+    let children = Children::new(ChildrenConfig {
+        program: "/nowhere".into(),
+        args: |_| Vec::new(),
+        confinement: Confinement::default(),
+        range: PodRange::LOOPBACK,
+        one_per_pod: false,
+        sink: Arc::new(Nobody),
+        compiler: Arc::new(Nobody),
+    });
+    children.state().shared = Some(child.clone());
+    children
+}
+
+fn sandbox(id: u64) -> PodSandbox {
+    PodSandbox {
+        id: PodId(id),
+        uid: "uid".to_owned(),
+        namespace: "ns".to_owned(),
+        name: "p".to_owned(),
+        labels: Default::default(),
+        annotations: Default::default(),
+        node_name: "node".to_owned(),
+        network: PodNetwork {
+            host: true,
+            ..PodNetwork::default()
+        },
+        volumes: Default::default(),
+        commands: false,
+        directory: "/nowhere".into(),
+    }
+}
+
+fn instance(id: u64, pod: u64) -> InstanceSpec {
+    InstanceSpec {
+        id: InstanceId(id),
+        pod: PodId(pod),
+        container: "c".to_owned(),
+        image: WasmImage {
+            code: PathBuf::new(),
+            digest: String::new(),
+            root: None,
+        },
+        args: Vec::new(),
+        env: Vec::new(),
+        working_dir: "/".to_owned(),
+        mounts: Vec::new(),
+        read_only_root: false,
+        limits: Limits {
+            cpu_weight: 100,
+            cpu_limit: None,
+            memory: None,
+            storage: None,
+        },
+        stdin: false,
+        tty: false,
+        ports: Vec::new(),
+        grace_period: Duration::ZERO,
+    }
+}
+
+fn exec(id: u64, target: u64) -> ExecSpec {
+    ExecSpec {
+        id: InstanceId(id),
+        target: InstanceId(target),
+        command: Vec::new(),
+        stdin: false,
+        tty: false,
+    }
+}
+
+fn word(order: &Order) -> &'static str {
+    match order {
+        Order::CreatePod(..) => "create pod",
+        Order::RemovePod(_) => "remove pod",
+        Order::Create(_) => "create",
+        Order::Exec(_) => "exec",
+        Order::Remove(_) => "remove",
+        _ => "another",
+    }
+}
+
+#[tokio::test]
+async fn what_is_ordered_first_is_sent_first_though_nobody_waits_for_it() {
+    let (child, orders) = Child::unheard();
+    let children = with(&child);
+    let made = children.create_pod(sandbox(1));
+    let created = children.create(instance(10, 1));
+    let executed = children.exec(exec(11, 10));
+    let removed = children.remove_pod(PodId(1));
+    // Too late: neither is sent, and nobody owns what was asked for.
+    let too_late = [
+        children.create(instance(12, 1)),
+        children.exec(exec(13, 10)),
+    ];
+    // Answers may be asked for in any order, or not at all.
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    for mut answer in too_late {
+        let answer = answer.as_mut().poll(&mut cx);
+        assert!(
+            matches!(
+                answer,
+                std::task::Poll::Ready(Err(RuntimeError::NotFound(_)))
+            ),
+            "{answer:?}"
+        );
+    }
+    drop((removed, executed, created, made));
+    let sent: Vec<_> = orders.map(|order| word(&order)).collect();
+    assert_eq!(sent, ["create pod", "create", "exec", "remove pod"]);
+    let state = children.state();
+    assert!(state.pods.is_empty() && state.instances.is_empty());
+}
+
+#[tokio::test]
+async fn a_pod_removed_by_one_thread_and_given_more_by_another_leaves_no_owner() {
+    let (child, orders) = Child::unheard();
+    let children = with(&child);
+    let pods = 200_u64;
+    for pod in 0..pods {
+        drop(children.create_pod(sandbox(pod)));
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..pods).for_each(|pod| drop(children.remove_pod(PodId(pod)))));
+        scope.spawn(|| (0..pods).for_each(|pod| drop(children.create(instance(pod, pod)))));
+    });
+    assert!(children.state().instances.is_empty());
+    // Whoever came first is in the orders: none to a pod that was removed.
+    let mut gone = std::collections::HashSet::new();
+    for order in orders {
+        match order {
+            Order::RemovePod(pod) => drop(gone.insert(pod)),
+            Order::Create(spec) => assert!(!gone.contains(&spec.pod), "{:?}", spec.pod),
+            _ => {}
+        }
+    }
+    assert_eq!(gone.len() as u64, pods);
+}
