@@ -106,7 +106,7 @@ pub enum FsError {
     /// EOVERFLOW.
     #[error("value too large for defined data type")]
     Overflow,
-    /// EPERM: a path that leads out of the descriptor it is relative to.
+    /// EPERM: a path that leads out of the descriptor it is relative to, an absolute link.
     #[error("operation not permitted")]
     NotPermitted,
     /// EPIPE.

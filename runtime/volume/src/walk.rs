@@ -3,13 +3,8 @@
 //! ```text
 //! base ── step ── step ── … ── last name            a trail of open directories
 //!           │       └─ link: its target's steps come first; absolute: a new trail from `/`
-//!           └─ `..`: one back on the trail; before its start: not-permitted, but where a link of
-//!              the container says so, `/..` is `/`
+//!           └─ `..`: one back on the trail; before its start: not-permitted
 //! ```
-//!
-//! Links mean what they mean in a Linux container: an absolute target begins at the container's
-//! root and goes through its mounts, and nothing is above that root. What a guest asks for itself
-//! is bound by WASI's rule, that a path never leads out of the descriptor it is relative to.
 //!
 //! Each step opens one name relative to an open directory without following it, so that nobody
 //! who swaps directories and links meanwhile can lead the walk out. Where no mount point lies
@@ -47,8 +42,6 @@ pub(crate) struct Walk<'a> {
     trail: Vec<Stop>,
     /// Steps to come, the next one last.
     ahead: Vec<Step>,
-    /// How many of those, from the first on, are of the path itself and not of a link.
-    own: usize,
     /// Only a directory will do at the end.
     pub(crate) directory: bool,
     links: u32,
@@ -133,7 +126,6 @@ impl<'a> Walk<'a> {
             path,
             trail: Vec::new(),
             ahead: Vec::new(),
-            own: 0,
             directory: false,
             links: 0,
             links_from_root,
@@ -163,10 +155,8 @@ impl<'a> Walk<'a> {
         let mut named = false;
         while let Some(step) = self.ahead.pop() {
             named = matches!(step, Step::Name(_));
-            let of_link = self.ahead.len() >= self.own;
-            self.own = self.own.min(self.ahead.len());
             match step {
-                Step::Up => self.up(of_link)?,
+                Step::Up => self.up()?,
                 Step::Name(name) if self.ahead.is_empty() => {
                     if let Some(entry) = self.last(&name)? {
                         self.must_be_beneath()?;
@@ -223,7 +213,6 @@ impl<'a> Walk<'a> {
             jumped: false,
         }];
         self.ahead = self.path.steps.iter().rev().cloned().collect();
-        self.own = self.ahead.len();
         self.directory = self.path.directory;
         self.links = 0;
         if self.links_from_root == LinksFromRoot::Followed {
@@ -251,26 +240,18 @@ impl<'a> Walk<'a> {
     }
 
     /// `..`
-    fn up(&mut self, of_link: bool) -> Result<(), FsError> {
-        if let [_] = self.trail.as_slice() {
-            return if of_link && self.is_at_root()? {
-                Ok(())
-            } else {
-                Err(FsError::NotPermitted)
-            };
-        }
-        if self.trail.pop().is_some_and(|stop| stop.jumped) {
+    fn up(&mut self) -> Result<(), FsError> {
+        let Some(stop) = self.trail.pop() else {
+            return Err(FsError::NotPermitted);
+        };
+        if stop.jumped {
             self.start_by_steps();
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Whether the trail begins at the container's root, where there is one.
-    fn is_at_root(&self) -> Result<bool, FsError> {
-        match self.links_from_root {
-            LinksFromRoot::Refused => Ok(false),
-            LinksFromRoot::Followed => Ok(true),
-            LinksFromRoot::Allowed => self.table.root()?.is(&self.base, self.table),
+        if self.trail.is_empty() {
+            Err(FsError::NotPermitted)
+        } else {
+            Ok(())
         }
     }
 
@@ -360,7 +341,6 @@ impl<'a> Walk<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let below = fs::openat2(directory, &names, flags, Mode::empty(), resolve)?;
         self.ahead.truncate(1);
-        self.own = self.own.min(1);
         Ok((names, Place::real(here.mount, None, below.into())))
     }
 

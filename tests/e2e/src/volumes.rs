@@ -125,31 +125,44 @@ fn a_symlink_is_read_as_it_was_written() -> anyhow::Result<()> {
 }
 
 #[test]
-fn an_absolute_link_leads_through_the_containers_mounts() -> anyhow::Result<()> {
+fn an_absolute_link_of_a_volume_leads_through_the_mounts_and_a_guest_makes_none()
+-> anyhow::Result<()> {
     for world in ["", "@p1"] {
+        let run = Run::new()?.file("data/v1", "first")?;
+        std::os::unix::fs::symlink("/data/v1", run.path("data/current"))?;
         let guest = format!("fs{world}");
         let mount = json!({"volumeMounts": [{"name": "data", "mountPath": "/data"}]});
         let pod = Pod::new("p")
-            .init(
-                "link",
+            .container(
+                "reads",
                 &guest,
-                &["symlink", "/data/v1", "/data/current"],
+                &["read", "/data/v1", "/data/current"],
                 mount.clone(),
             )
-            .init(
-                "write",
+            .container(
+                "links",
                 &guest,
-                &["write", "/data/current", "first"],
-                mount.clone(),
+                &["symlink", "/data/v1", "/data/link"],
+                mount,
             )
-            .container("c", &guest, &["read", "/data/v1", "/data/current"], mount)
-            .spec(json!({"volumes": [{"name": "data", "emptyDir": {}}]}));
-        let ended = Run::of(pod)?.finish()?;
+            .spec(json!({
+                "restartPolicy": "Never",
+                "volumes": [{"name": "data", "hostPath": {"path": run.path("data")}}],
+            }));
+        let ended = run
+            .file("pod.yaml", &pod.to_string())?
+            .args(["-f", "pod.yaml"])
+            .finish()?;
+        let told = ended.said.transcript();
         assert_eq!(
-            ended.said.logs("p", "c"),
+            ended.said.logs("p", "reads"),
             ["read /data/v1 first", "read /data/current first"],
-            "{world}: {}",
-            ended.said.transcript()
+            "{world}: {told}"
+        );
+        assert_eq!(
+            ended.said.logs("p", "links"),
+            ["symlink PermissionDenied"],
+            "{world}: {told}"
         );
     }
     Ok(())

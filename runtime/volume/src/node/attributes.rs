@@ -74,14 +74,22 @@ impl Node {
         }
     }
 
-    /// The target of the link at `path`, as whoever made it wrote it.
+    /// The target of the link at `path`.
     ///
     /// # Errors
-    /// Invalid if it is no link; illegal-byte-sequence if it is not UTF-8.
+    /// Invalid if it is no link; not-permitted if its target is absolute, as WASI asks;
+    /// illegal-byte-sequence if it is not UTF-8.
     pub fn readlink_at(&self, path: &str) -> Result<String, FsError> {
         self.steadily(|| match self.find(path, false)? {
             Leaf::Directory { .. } => Err(FsError::Invalid),
-            Leaf::Entry(entry) => entry.read_link(),
+            Leaf::Entry(entry) => {
+                let target = entry.read_link()?;
+                if target.starts_with('/') {
+                    Err(FsError::NotPermitted)
+                } else {
+                    Ok(target)
+                }
+            }
         })
     }
 

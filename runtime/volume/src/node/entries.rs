@@ -164,12 +164,14 @@ impl Node {
         })
     }
 
-    /// Makes a link to `target`, which need not exist. An absolute one is the container's own path,
-    /// as on Linux: WASI forbids it for hosts whose links would lead out, and here none does.
+    /// Makes a link to `target`, which need not exist.
     ///
     /// # Errors
-    /// Those that all share, and: exist.
+    /// Those that all share, and: not-permitted for an absolute target; exist.
     pub fn symlink_at(&self, target: &str, path: &str) -> Result<(), FsError> {
+        if target.starts_with('/') {
+            return Err(FsError::NotPermitted);
+        }
         if target.contains('\0') {
             return Err(FsError::Invalid);
         }
