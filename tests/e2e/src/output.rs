@@ -1,11 +1,12 @@
 //! What a run prints and nobody reads: who waits then, and who does not.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Line, Pod, Run, Running, fetch};
+use crate::harness::{Line, Pod, Run, Running, fetch, guest, wasmpod};
 use crate::network::free_port;
 
 /// A pod that writes far more than a pipe takes.
@@ -58,5 +59,45 @@ fn a_run_whose_reader_goes_ends_as_if_by_sigpipe() -> anyhow::Result<()> {
     let text = ended.said.text();
     assert!(text.contains("loud/c: Normal Killing"), "{text}");
     assert_eq!(ended.code, Some(141), "{text}");
+    Ok(())
+}
+
+#[test]
+fn events_and_lines_come_in_the_order_in_which_they_happened() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let image = format!("file:{}", guest("hello")?.display());
+    let pod = Pod::one("hello", &[], Value::Null).init("i", "hello", &[], Value::Null);
+    let manifest = folder.path().join("pod.yaml");
+    std::fs::write(&manifest, pod.to_string().replace("guest:hello", &image))?;
+    for placement in ["task", "child"].repeat(10) {
+        // Both streams into one pipe.
+        let output = Command::new("sh")
+            .args(["-c", "exec \"$0\" \"$@\" 2>&1"])
+            .arg(wasmpod()?)
+            .args(["run", "--placement", placement, "--data-dir"])
+            .arg(folder.path().join("data"))
+            .arg("-f")
+            .arg(&manifest)
+            .stdin(Stdio::null())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let mut lines = said.lines();
+        for (who, what) in [
+            ("p/i: ", "Normal Started"),
+            ("p/i | ", "Hello"),
+            ("p/c: ", "Normal Started"),
+            ("p/c | ", "Hello"),
+        ] {
+            let found = lines.any(|line| line.contains(who) && line.contains(what));
+            assert!(found, "no {who}{what} in its place:\n{said}");
+        }
+        let event = said.lines().find(|line| line.contains("p/i: Normal Started"));
+        let time = event.and_then(|event| event.split(' ').next()).unwrap_or_default();
+        let shape: String = time
+            .chars()
+            .map(|c| if c.is_ascii_digit() { '0' } else { c })
+            .collect();
+        assert_eq!(shape, "00:00:00.000Z", "{said}");
+    }
     Ok(())
 }
