@@ -14,7 +14,7 @@ use crate::logs::{Cut, Lines, LogFile, LogLine, LogSink, Tail};
 /// Where output goes.
 pub(crate) enum Outlet {
     /// To a container's log.
-    Log(Log),
+    Log(Box<Log>),
     /// To the one who asked for a command.
     Exec(ExecOutlet),
 }

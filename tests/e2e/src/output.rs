@@ -2,11 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Line, Pod, Run, Running, fetch, guest, wasmpod};
+use crate::harness::{Line, PATIENCE, Pod, Run, Running, fetch, guest, is_refused, wasmpod};
 use crate::network::free_port;
 
 /// A pod that writes far more than a pipe takes.
@@ -38,6 +39,12 @@ fn output_that_nobody_reads_holds_back_the_guest_that_writes_and_nothing_else() 
     // After its sidecar: the server listens.
     wait_event(&mut running, "loud/c: Normal Started")?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // The probe finds the listener in memory, a moment before its door stands open.
+    let deadline = Instant::now() + PATIENCE;
+    while is_refused(address)? {
+        anyhow::ensure!(Instant::now() < deadline, "the door stays shut");
+        std::thread::yield_now();
+    }
     for _ in 0..100 {
         assert!(fetch(address, "/")?.contains("still here"));
     }
@@ -91,8 +98,12 @@ fn events_and_lines_come_in_the_order_in_which_they_happened() -> anyhow::Result
             let found = lines.any(|line| line.contains(who) && line.contains(what));
             assert!(found, "no {who}{what} in its place:\n{said}");
         }
-        let event = said.lines().find(|line| line.contains("p/i: Normal Started"));
-        let time = event.and_then(|event| event.split(' ').next()).unwrap_or_default();
+        let event = said
+            .lines()
+            .find(|line| line.contains("p/i: Normal Started"));
+        let time = event
+            .and_then(|event| event.split(' ').next())
+            .unwrap_or_default();
         let shape: String = time
             .chars()
             .map(|c| if c.is_ascii_digit() { '0' } else { c })
