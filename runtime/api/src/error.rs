@@ -30,6 +30,8 @@ pub struct ManifestError {
     field: String,
     cause: Option<Cause>,
     message: String,
+    /// It hinders nothing.
+    is_warning: bool,
 }
 
 // === impl ManifestError ===
@@ -59,6 +61,14 @@ impl ManifestError {
     /// What is wrong and what to do, without place and field.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The same as a warning, which hinders nothing.
+    pub(crate) fn into_warning(self) -> Self {
+        Self {
+            is_warning: true,
+            ..self
+        }
     }
 
     /// An error about a text as a whole.
@@ -101,6 +111,7 @@ impl ManifestError {
             field: field.to_owned(),
             cause: None,
             message: message.into(),
+            is_warning: false,
         }
     }
 
@@ -119,7 +130,11 @@ impl fmt::Display for ManifestError {
             (Some((source, _)), None) => write!(f, "{}: ", source.name)?,
             (None, _) => {}
         }
-        f.write_str("error: ")?;
+        f.write_str(if self.is_warning {
+            "warning: "
+        } else {
+            "error: "
+        })?;
         let named = self.place.is_none() && !self.object.is_empty();
         let object = if named { self.object.as_str() } else { "" };
         for part in [object, &self.field]

@@ -4,23 +4,26 @@
 //! what only a server could supply: tokens, gates that a controller opens, objects that no
 //! manifest holds.
 
+mod images;
+mod missing;
+mod place;
 mod ports;
 mod users;
 
 use std::collections::HashSet;
 use std::time::SystemTime;
 
-use model::Pod;
 use model::security::User;
+use model::{Container, Pod};
 
-use crate::cursor::At;
-use crate::data::Contents;
 use crate::error::{ManifestError, tidied};
 use crate::findings::{FieldError, Findings};
 use crate::manifest::parse_all;
 use crate::object::Object;
-use crate::references::{self, Need};
-use crate::{annotations, convert, data, defaults, identity, validate};
+use crate::{annotations, convert, defaults, identity, validate};
+
+/// The RuntimeClass of pods that get a process of their own.
+pub const PROCESS: &str = "wasmpod-process";
 
 /// The objects of one run, admitted.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +115,7 @@ impl Workload {
         let errors = self
             .pods
             .iter()
-            .flat_map(|admitted| self.missing_for(admitted));
+            .flat_map(|admitted| missing::of(self, admitted));
         tidied(errors.collect())
     }
 
@@ -126,6 +129,25 @@ impl Workload {
     /// What containers ask of the user they run as, on files of the machine, that `own` is not.
     pub fn strangers(&self, own: &User) -> Vec<ManifestError> {
         tidied(users::strangers(&self.pods, own))
+    }
+
+    /// Pods that the node of this name cannot run: they name another one, or a RuntimeClass that is
+    /// not there.
+    pub fn misplaced(&self, node: &str) -> Vec<ManifestError> {
+        tidied(place::misplaced(&self.pods, node))
+    }
+
+    /// Containers whose image `fault` finds fault with.
+    pub fn unusable_images(
+        &self,
+        fault: impl Fn(&Container) -> Option<String>,
+    ) -> Vec<ManifestError> {
+        tidied(images::unusable(&self.pods, fault))
+    }
+
+    /// What makes no difference here although its author may think so. Warnings: the pods run.
+    pub fn warnings(&self) -> Vec<ManifestError> {
+        tidied(place::unscheduled(&self.pods))
     }
 
     /// Puts an object where it belongs, or says everything that is wrong with it.
@@ -172,74 +194,6 @@ impl Workload {
         found.duplicate(&object.top().field("metadata").field("name"));
         Err(found.into_errors())
     }
-
-    fn missing_for(&self, admitted: &Admitted) -> Vec<ManifestError> {
-        let mut found = Findings::default();
-        let (object, needs) = (&admitted.object, references::of(&admitted.pod));
-        for (name, need) in &needs.config_maps {
-            let contents = self
-                .config_map(object.namespace(), name)
-                .map(data::config_map);
-            if let Some(fault) = fault("ConfigMap", need, contents) {
-                report_at_reference(
-                    &object.top(),
-                    CONFIG_MAP_REFERENCES,
-                    name,
-                    &fault,
-                    &mut found,
-                );
-            }
-        }
-        for (name, need) in &needs.secrets {
-            let contents = self.secret(object.namespace(), name).map(data::secret);
-            if let Some(fault) = fault("Secret", need, contents) {
-                report_at_reference(&object.top(), SECRET_REFERENCES, name, &fault, &mut found);
-            }
-        }
-        object.errors(&found.into_errors())
-    }
-}
-
-/// The fields of a pod that refer to ConfigMaps and to Secrets, by `name` or `secretName`.
-const CONFIG_MAP_REFERENCES: &[&str] = &["configMap", "configMapRef", "configMapKeyRef"];
-const SECRET_REFERENCES: &[&str] = &["secret", "secretRef", "secretKeyRef"];
-
-/// Why a need is not met, if it is not.
-fn fault(kind: &str, need: &Need, contents: Option<Contents>) -> Option<String> {
-    let Some(contents) = contents else {
-        let fault = format!(
-            "no manifest has this {kind}; add it with another -f, or mark the reference optional"
-        );
-        return need.is_required.then_some(fault);
-    };
-    let absent = need.keys.iter().find(|key| !contents.contains_key(*key))?;
-    Some(format!(
-        "this {kind} has no key {absent:?}; add it, or mark the reference optional"
-    ))
-}
-
-/// Reports a fault where an object is first referred to by name; says whether it was found.
-fn report_at_reference(
-    at: &At<'_, '_>,
-    references: &[&str],
-    name: &str,
-    fault: &str,
-    found: &mut Findings,
-) -> bool {
-    if references.iter().any(|field| at.is_field(field)) {
-        for field in ["name", "secretName"] {
-            let reference = at.field(field);
-            if reference.text() == name {
-                found.not_found_because(&reference, fault);
-                return true;
-            }
-        }
-    }
-    at.fields()
-        .any(|field| report_at_reference(&field, references, name, fault, found))
-        || at
-            .items()
-            .any(|item| report_at_reference(&item, references, name, fault, found))
 }
 
 /// Refuses the kinds that a run has no use for.
@@ -249,7 +203,7 @@ fn only_known_kinds(object: &Object) -> Result<(), Vec<FieldError>> {
     }
     let mut found = Findings::default();
     let detail = format!(
-        "wasmpod run runs Pods, with the ConfigMaps and Secrets they read; for a {} start a node with wasmpod up and apply it there",
+        "wasmpod run runs Pods, with the ConfigMaps and Secrets they read; write the pods of this {} as Pods, or leave it out",
         object.kind()
     );
     found.refused(&object.top().field("kind"), &detail);
@@ -262,7 +216,7 @@ fn needs_no_server(object: &Object, pod: &Pod) -> Result<(), Vec<FieldError>> {
     let top = object.top();
     let (metadata, spec) = (top.field("metadata"), top.field("spec"));
     if annotations::is_native(pod) {
-        let detail = "wasmpod run does not run Linux containers yet; use wasm images, or run it under containerd";
+        let detail = "wasmpod run does not run Linux containers; use wasm images";
         found.refused(
             &metadata.field("annotations").key(annotations::RUNTIME),
             detail,

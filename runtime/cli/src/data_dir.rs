@@ -1,8 +1,10 @@
 //! Where wasmpod keeps what outlives a process.
 
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::{Access, access};
 
 /// The data directory and its rooms.
 #[derive(Debug, Clone)]
@@ -24,7 +26,7 @@ impl DataDir {
         };
         std::fs::create_dir_all(&path).with_context(|| {
             format!(
-                "cannot make the data directory {}: name another with --data-dir",
+                "cannot make the data directory {}: {ANOTHER}",
                 path.display()
             )
         })?;
@@ -32,6 +34,31 @@ impl DataDir {
             .canonicalize()
             .with_context(|| format!("cannot open {}", path.display()))?;
         Ok(Self { path })
+    }
+
+    /// Makes its rooms where they are missing, for their owner alone.
+    ///
+    /// # Errors
+    /// A room that cannot be made or written to, or that somebody else could write to.
+    pub(crate) fn prepare(&self) -> anyhow::Result<()> {
+        for room in [self.code(), self.pods(), self.content(), self.runs()] {
+            let mut builder = std::fs::DirBuilder::new();
+            let made = builder.recursive(true).mode(0o700).create(&room);
+            made.with_context(|| {
+                format!(
+                    "cannot make {}: {ANOTHER}, or mend this one",
+                    room.display()
+                )
+            })?;
+            owned(&room)?;
+            access(&room, Access::WRITE_OK | Access::EXEC_OK).with_context(|| {
+                format!(
+                    "cannot write to {}: {ANOTHER}, or mend its mode or its mount",
+                    room.display()
+                )
+            })?;
+        }
+        Ok(())
     }
 
     /// The directory itself.
@@ -49,10 +76,35 @@ impl DataDir {
         self.path.join("pods")
     }
 
+    /// What each living run claims as its own.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.path.join("runs")
+    }
+
     /// Files of our own, such as the toolbox.
     pub(crate) fn content(&self) -> PathBuf {
         self.path.join("content")
     }
+}
+
+/// What to do about one that is of no use.
+const ANOTHER: &str = "name another directory with --data-dir";
+
+/// Refuses a directory that somebody else can write to: compiled code in it would run as ours.
+///
+/// # Errors
+/// When it belongs to another user, or its mode lets others write.
+fn owned(directory: &Path) -> anyhow::Result<()> {
+    let about = std::fs::symlink_metadata(directory)
+        .with_context(|| format!("cannot look at {}", directory.display()))?;
+    let is_ours = about.uid() == rustix::process::geteuid().as_raw();
+    if !is_ours || !about.is_dir() || about.mode() & 0o022 != 0 {
+        bail!(
+            "{} may be written to by somebody else: name a --data-dir of your own, or mend its owner and mode (0700)",
+            directory.display()
+        );
+    }
+    Ok(())
 }
 
 fn default() -> anyhow::Result<PathBuf> {

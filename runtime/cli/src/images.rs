@@ -12,6 +12,7 @@ use host::CodeStore;
 use host::code::CodeError;
 use model::runtime::WasmImage;
 use node::{ImageError, ImageWant, Images, PreparedImage};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// The largest wasm file; the compiler takes no larger one.
 const FILE: u64 = 512 << 20;
@@ -27,6 +28,8 @@ pub(crate) struct Files {
 pub(crate) struct FileImages {
     files: Arc<Files>,
     paths: HashMap<String, PathBuf>,
+    /// Who is told of the first image that cannot be had, where nothing is to wait for it.
+    failed: Option<UnboundedSender<String>>,
 }
 
 /// What tells that a file is the one that was read.
@@ -153,7 +156,20 @@ impl Files {
 impl FileImages {
     /// Images by what the manifests call them, and where each lies.
     pub(crate) fn new(files: Arc<Files>, paths: HashMap<String, PathBuf>) -> Self {
-        Self { files, paths }
+        Self {
+            files,
+            paths,
+            failed: None,
+        }
+    }
+
+    /// Tells there why an image cannot be had, and lets its container wait for whoever hears it to
+    /// end the run, instead of trying again.
+    pub(crate) fn telling(self, failed: UnboundedSender<String>) -> Self {
+        Self {
+            failed: Some(failed),
+            ..self
+        }
     }
 
     async fn find(&self, reference: &str) -> Result<PreparedImage, ImageError> {
@@ -210,6 +226,21 @@ impl Images for FileImages {
         &self,
         want: ImageWant,
     ) -> Pin<Box<dyn Future<Output = Result<PreparedImage, ImageError>> + Send + '_>> {
-        Box::pin(async move { self.find(&want.reference).await })
+        Box::pin(async move {
+            let found = self.find(&want.reference).await;
+            let Some(failed) = &self.failed else {
+                return found;
+            };
+            let why = match found {
+                Ok(PreparedImage {
+                    broken: Some(why), ..
+                }) => why,
+                Err(error) => error.message,
+                Ok(image) => return Ok(image),
+            };
+            // Nobody who hears it means that the run is over.
+            let _ = failed.send(why);
+            std::future::pending().await
+        })
     }
 }

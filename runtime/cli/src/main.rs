@@ -2,6 +2,7 @@
 //!
 //! It wires rooms together and prints; what a pod is and how it lives is decided elsewhere.
 
+mod claim;
 mod data_dir;
 mod images;
 mod options;
@@ -21,7 +22,10 @@ use options::{Command, Options};
 const FAILURE: u8 = 125;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return usage(&error),
+    };
     tracing_output::start(&options.common);
     let result = match options.command {
         Command::Run(run) => run::run(&options.common, run),
@@ -32,6 +36,17 @@ fn main() -> ExitCode {
         complain(&error);
         ExitCode::from(FAILURE)
     })
+}
+
+/// Help that was asked for, or what is wrong with the command line.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Where it cannot be printed nobody reads it.
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::from(FAILURE)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn version() -> anyhow::Result<ExitCode> {
@@ -45,8 +60,10 @@ fn version() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what went wrong, all causes in one line.
+/// Says what went wrong, all causes in one line. Part of it may be another program's words: control
+/// characters are shown, not obeyed.
 fn complain(error: &anyhow::Error) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    let text = run::escaped(format!("{error:#}").as_bytes());
+    let _ = writeln!(std::io::stderr(), "error: {text}");
 }

@@ -72,8 +72,7 @@ pub(crate) struct Run {
         short,
         long = "filename",
         value_name = "FILE",
-        conflicts_with = "image",
-        required_unless_present = "image"
+        conflicts_with = "image"
     )]
     pub(crate) filename: Vec<String>,
     /// An image or a wasm file to run as a pod of its own, which is not restarted.
@@ -95,7 +94,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "QUANTITY", conflicts_with = "filename", value_parser = quantity)]
     pub(crate) cpu: Option<String>,
     /// The most memory it may use, for example 64Mi.
-    #[arg(long, value_name = "QUANTITY", conflicts_with = "filename", value_parser = quantity)]
+    #[arg(long, value_name = "QUANTITY", conflicts_with = "filename", value_parser = memory)]
     pub(crate) memory: Option<String>,
     /// The pod's own network, or this machine's as it is.
     #[arg(long, value_enum, conflicts_with = "filename", default_value_t = Network::Pod)]
@@ -147,6 +146,16 @@ fn quantity(text: &str) -> Result<String, String> {
         return Err("a limit must be greater than 0".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// A limit of memory that lets something run: whoever writes `64m` has another program's units in
+/// mind.
+fn memory(text: &str) -> Result<String, String> {
+    let text = quantity(text)?;
+    match model::quantity::odd_for_bytes(&text) {
+        Some(why) => Err(why),
+        None => Ok(text),
+    }
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

@@ -10,22 +10,29 @@
 //! so that lines come out in their order, and have one each where they are not, so that one that
 //! nobody reads does not silence the other.
 //!
-//! wasmpod's own messages never wait: those for which there is no room are lost.
+//! Events and wasmpod's own messages never wait. Events take their places among the lines as they
+//! happen, and have room of their own; what finds none of either is lost.
+//!
+//! Output that cannot be written (a full disk) is told, and remembered for the exit code.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use model::runtime::Stream;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Pieces that wait in a lane; one is a line, 16 KiB at most before it is made readable.
 const LANE: usize = 64;
+
+/// Events that wait in a lane besides: those of some hundred pods that all start at once.
+const EVENTS: usize = 4096;
 
 /// Bytes that are gathered for one write: those of a pipe of usual size.
 const BATCH: usize = 64 << 10;
@@ -38,12 +45,23 @@ pub(crate) struct Output {
     hurry: CancellationToken,
     /// Nobody will read standard output any more.
     unread: CancellationToken,
+    /// Why some of it is lost.
+    lost: Arc<OnceLock<String>>,
+    /// Events for which there was no room.
+    missed: AtomicU64,
 }
 
-type Lane = mpsc::Sender<Piece>;
+/// A queue with two sorts of places in it.
+#[derive(Clone)]
+struct Lane {
+    pieces: mpsc::UnboundedSender<Piece>,
+    room: Arc<Semaphore>,
+    room_for_events: Arc<Semaphore>,
+}
 
 enum Piece {
-    Text(Stream, Vec<u8>),
+    /// Something to write, and its place in the queue.
+    Text(Stream, Vec<u8>, OwnedSemaphorePermit),
     /// Answered when all before it is written.
     Flush(oneshot::Sender<()>),
 }
@@ -52,6 +70,7 @@ enum Piece {
 struct Writer {
     files: [Option<File>; 2],
     unread: CancellationToken,
+    lost: Arc<OnceLock<String>>,
 }
 
 /// The lane for wasmpod's own messages while an [`Output`] is open.
@@ -78,11 +97,14 @@ impl Output {
     }
 
     fn to(out: File, err: File) -> io::Result<Self> {
-        let unread = CancellationToken::new();
+        let (unread, lost) = (CancellationToken::new(), Arc::<OnceLock<String>>::default());
         let thread = |files| {
-            let (lane, pieces) = mpsc::channel(LANE);
-            let unread = unread.clone();
-            let writer = Writer { files, unread };
+            let (lane, pieces) = Lane::new();
+            let writer = Writer {
+                files,
+                unread: unread.clone(),
+                lost: Arc::clone(&lost),
+            };
             std::thread::Builder::new()
                 .name("output".to_owned())
                 .spawn(move || writer.run(pieces))
@@ -99,13 +121,32 @@ impl Output {
             err,
             hurry: CancellationToken::new(),
             unread,
+            lost,
+            missed: AtomicU64::new(0),
         })
     }
 
     /// Prints, as soon as there is room. In a hurry what finds no room is lost.
     pub(crate) async fn print(&self, stream: Stream, bytes: Vec<u8>) {
-        self.put(self.lane(stream), Piece::Text(stream, bytes))
-            .await;
+        let lane = self.lane(stream);
+        tokio::select! {
+            biased;
+            // The room is never closed.
+            room = Arc::clone(&lane.room).acquire_owned() => if let Ok(room) = room {
+                lane.put(Piece::Text(stream, bytes, room));
+            },
+            () = self.hurry.cancelled() => {}
+        }
+    }
+
+    /// Prints an event: at once, behind what was printed before it. Beyond [`EVENTS`] that wait it
+    /// is lost, and counted.
+    pub(crate) fn print_event(&self, stream: Stream, bytes: Vec<u8>) {
+        let lane = self.lane(stream);
+        match Arc::clone(&lane.room_for_events).try_acquire_owned() {
+            Ok(room) => lane.put(Piece::Text(stream, bytes, room)),
+            Err(_) => drop(self.missed.fetch_add(1, Relaxed)),
+        }
     }
 
     /// Waits until all that was printed before is written, or never will be. wasmpod's own messages
@@ -114,10 +155,20 @@ impl Output {
         *MESSAGES.write().unwrap_or_else(PoisonError::into_inner) = None;
         for lane in [&self.out, &self.err] {
             let (written, all) = oneshot::channel();
-            self.put(lane, Piece::Flush(written)).await;
-            // Without an answer there was no room for the question.
+            lane.put(Piece::Flush(written));
+            // Without an answer the thread is gone.
             let _ = all.await;
         }
+        let missed = self.missed.load(Relaxed);
+        if missed > 0 {
+            tracing::warn!(missed, "events came faster than they could be printed");
+        }
+    }
+
+    /// Why some of what was printed was not written, if that happened. A reader that goes is
+    /// [`Self::unread`] instead.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
     }
 
     /// Nobody waits for a reader any more.
@@ -141,14 +192,24 @@ impl Output {
             Stream::Stderr => &self.err,
         }
     }
+}
 
-    async fn put(&self, lane: &Lane, piece: Piece) {
-        tokio::select! {
-            biased;
-            // The thread outlives its lanes.
-            room = lane.reserve() => if let Ok(room) = room { room.send(piece) },
-            () = self.hurry.cancelled() => {}
-        }
+// === impl Lane ===
+
+impl Lane {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Piece>) {
+        let (pieces, queue) = mpsc::unbounded_channel();
+        let lane = Self {
+            pieces,
+            room: Arc::new(Semaphore::new(LANE)),
+            room_for_events: Arc::new(Semaphore::new(EVENTS)),
+        };
+        (lane, queue)
+    }
+
+    fn put(&self, piece: Piece) {
+        // The thread outlives its lanes.
+        let _ = self.pieces.send(piece);
     }
 }
 
@@ -156,13 +217,13 @@ impl Output {
 
 impl Writer {
     /// Writes until nobody prints any more.
-    fn run(mut self, mut pieces: mpsc::Receiver<Piece>) {
+    fn run(mut self, mut pieces: mpsc::UnboundedReceiver<Piece>) {
         let (mut batch, mut of) = (Vec::with_capacity(BATCH), Stream::Stdout);
         while let Some(piece) = pieces.blocking_recv() {
             let mut next = Some(piece);
             while let Some(piece) = next.take() {
                 match piece {
-                    Piece::Text(stream, text) => {
+                    Piece::Text(stream, text, _room) => {
                         if stream != of || batch.len() + text.len() > BATCH {
                             self.write(of, &mut batch);
                             of = stream;
@@ -193,7 +254,15 @@ impl Writer {
         let Some(Err(error)) = result else { return };
         *file = None;
         if error.kind() != io::ErrorKind::BrokenPipe {
-            tracing::warn!(%error, "{stream:?} cannot be written to: further output is lost");
+            let name = match stream {
+                Stream::Stdout => "standard output",
+                Stream::Stderr => "standard error",
+            };
+            tracing::warn!(%error, "{name} cannot be written to: further output is lost");
+            // The first one counts.
+            let _ = self
+                .lost
+                .set(format!("{name} cannot be written to: {error}"));
         } else if stream == Stream::Stdout {
             self.unread.cancel();
         }
@@ -234,7 +303,11 @@ impl Write for Messages {
         let lane = MESSAGES.read().unwrap_or_else(PoisonError::into_inner);
         match lane.as_ref() {
             // Lost where there is no room: nobody reads them then.
-            Some(lane) => drop(lane.try_send(Piece::Text(Stream::Stderr, bytes.to_vec()))),
+            Some(lane) => {
+                if let Ok(room) = Arc::clone(&lane.room).try_acquire_owned() {
+                    lane.put(Piece::Text(Stream::Stderr, bytes.to_vec(), room));
+                }
+            }
             None => io::stderr().lock().write_all(bytes)?,
         }
         Ok(bytes.len())
@@ -302,6 +375,54 @@ mod tests {
             () = flood(&output, Stream::Stdout) => panic!("written, and nobody reads"),
             () = heard => {}
         }
+    }
+
+    #[tokio::test]
+    async fn events_keep_their_places_and_wait_for_nobody() {
+        let (mut reader, out) = file();
+        let err = out.try_clone().expect("a copy");
+        let output = Output::to(out, err).expect("threads");
+        let filled = async {
+            flood(&output, Stream::Stdout).await;
+            panic!("written, and nobody reads");
+        };
+        let mut lines = String::new();
+        tokio::select! {
+            biased;
+            () = filled => {}
+            () = std::future::ready(()) => {
+                for number in 0..EVENTS {
+                    let line = format!("event {number}\n");
+                    output.print_event(Stream::Stderr, line.clone().into_bytes());
+                    lines.push_str(&line);
+                }
+                output.print_event(Stream::Stderr, b"one too many\n".to_vec());
+            }
+        }
+        assert_eq!(output.missed.load(Relaxed), 1);
+        let read = std::thread::spawn(move || {
+            let mut written = String::new();
+            reader.read_to_string(&mut written).map(|_| written)
+        });
+        output.finish().await;
+        drop(output);
+        let written = read.join().expect("a thread").expect("all of it");
+        assert_eq!(written.trim_start_matches('x'), lines);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_remembered() {
+        let full = || File::options().write(true).open("/dev/full");
+        let (_reader, err) = file();
+        let output = Output::to(full().expect("/dev/full"), err).expect("threads");
+        assert_eq!(output.lost(), None);
+        output.print(Stream::Stdout, b"too much\n".to_vec()).await;
+        output.finish().await;
+        let lost = output.lost().expect("told");
+        assert!(
+            lost.starts_with("standard output cannot be written to: No space left"),
+            "{lost}"
+        );
     }
 
     #[tokio::test]

@@ -6,9 +6,10 @@
 //! ```
 //!
 //! It ends when every container that is not a sidecar has ended for good, or on Ctrl-C: the first
-//! asks the pods to stop, the second ends them. When whoever reads its output has gone, it stops as
-//! on Ctrl-C, with the exit code of a program that SIGPIPE ends: `wasmpod run … | head` is over when
-//! head is.
+//! asks the pods to stop, the second ends them. The one container of `run IMAGE` does not wait for
+//! an image that cannot be had: the run ends with 125 then. When whoever reads its output has gone,
+//! it stops as on Ctrl-C, with the exit code of a program that SIGPIPE ends: `wasmpod run … | head`
+//! is over when head is.
 
 mod from_bytes;
 mod json;
@@ -18,7 +19,9 @@ pub(crate) use placement::toolbox;
 mod printer;
 mod summary;
 mod terminal;
+pub(crate) use terminal::escaped;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +30,11 @@ use anyhow::Context as _;
 use host::CodeStore;
 use node::{ManifestObjects, Node, PodHandle, Router};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
+use crate::FAILURE;
+use crate::claim::{self, Claim};
 use crate::data_dir::DataDir;
 use crate::images::{FileImages, Files};
 use crate::options::{Common, Run};
@@ -44,6 +50,10 @@ const THREADS: usize = 2;
 /// ended.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
+/// Exit code where all went well but what was printed was not all written: EX_IOERR of sysexits.h,
+/// so that a script does not take half of the output for the whole.
+const LOST_OUTPUT: u8 = 74;
+
 /// Runs it.
 ///
 /// # Errors
@@ -51,33 +61,47 @@ const LAST_CALLS: Duration = Duration::from_secs(1);
 pub(crate) fn run(common: &Common, options: Run) -> anyhow::Result<ExitCode> {
     let data = DataDir::find(common.data_dir.as_deref())?;
     let loaded = load::load(&options)?;
+    data.prepare()?;
+    let compiler = placement::compiler()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let code = runtime.block_on(to_the_end(&data, &options, loaded));
+    let code = runtime.block_on(to_the_end(&data, compiler, &options, loaded));
     runtime.shutdown_timeout(LAST_CALLS);
     code
 }
 
-async fn to_the_end(data: &DataDir, options: &Run, loaded: Loaded) -> anyhow::Result<ExitCode> {
+async fn to_the_end(
+    data: &DataDir,
+    compiler: PathBuf,
+    options: &Run,
+    loaded: Loaded,
+) -> anyhow::Result<ExitCode> {
     let printer = Arc::new(Printer::new(options, Output::start()?));
     let router = Arc::new(Router::new());
-    let code = Arc::new(CodeStore::new(data.code(), placement::compiler()?));
-    let files = Arc::new(Files::new(code));
+    let files = Arc::new(Files::new(Arc::new(CodeStore::new(data.code(), compiler))));
+    let pods = loaded.workload.pods.iter();
+    let claim = Claim::take(data, pods.map(|pod| pod.object.uid()))?;
     let mut memory = placement::Memory::none();
     let runtime = placement::start(
-        options.placement,
+        placement::of(options, &loaded.workload),
         data,
         Arc::clone(&router),
         Arc::clone(&files),
         &mut memory,
+        &claim,
     )?;
+    let (failed, mut failures) = mpsc::unbounded_channel();
+    let mut images = FileImages::new(files, loaded.images);
+    if options.image.is_some() {
+        images = images.telling(failed);
+    }
     let node = Node::new(
         runtime,
         router,
-        Arc::new(FileImages::new(files, loaded.images)),
+        Arc::new(images),
         Arc::new(ManifestObjects::new(&loaded.workload)),
         placement::node_config(
             data,
@@ -85,32 +109,59 @@ async fn to_the_end(data: &DataDir, options: &Run, loaded: Loaded) -> anyhow::Re
             options.image.is_none(),
         ),
     );
-    let events = tokio::spawn(printer::events(Arc::clone(&printer), node.events()));
     let mut signals = Signals::listen()?;
+    collect_dead_runs(data);
     let mut pods = Vec::new();
     let mut ends = JoinSet::new();
     for admitted in &loaded.workload.pods {
         let handle = node.run_pod(admitted.pod.clone());
-        ends.spawn(printer::statuses(
-            Arc::clone(&printer),
-            admitted.object.clone(),
-            handle.clone(),
-        ));
+        ends.spawn(printer::statuses(Arc::clone(&printer), handle.clone()));
         pods.push(handle);
     }
     if let Some(pod) = pods.first().filter(|_| loaded.stdin) {
         tokio::spawn(forward_stdin(pod.clone(), loaded.container.clone()));
     }
-    let asked = until_all_end(&pods, ends, &mut signals, printer.output()).await;
-    let summary = summary::of(&pods, asked);
+    let end = until_all_end(&pods, ends, &mut signals, &mut failures, printer.output()).await;
+    let mut summary = summary::of(&pods, end.asked);
+    if end.failed.is_some() {
+        summary.exit_code = FAILURE;
+    }
     drop(node);
     tokio::select! {
-        () = last_words(&printer, &summary, events) => {}
+        () = last_words(&printer, &summary, end.failed) => {}
         // Nobody reads them. What there is to end has ended, so one signal is enough.
         _ = signals.next() => {}
         () = tokio::time::sleep(LAST_CALLS), if printer.output().is_in_a_hurry() => {}
     }
-    Ok(ExitCode::from(summary.exit_code))
+    Ok(ExitCode::from(whole_or_not(&printer, summary.exit_code)))
+}
+
+/// The exit code of a run that would end with this one: no success where output is lost.
+fn whole_or_not(printer: &Printer, exit_code: u8) -> u8 {
+    let Some(lost) = printer.output().lost() else {
+        return exit_code;
+    };
+    crate::complain(&anyhow::anyhow!("output is lost: {lost}"));
+    if exit_code == 0 {
+        LOST_OUTPUT
+    } else {
+        exit_code
+    }
+}
+
+/// Takes away what killed runs have left, beside what this one does.
+fn collect_dead_runs(data: &DataDir) {
+    let data = data.clone();
+    tokio::task::spawn_blocking(move || claim::collect(&data));
+}
+
+/// Why all pods have ended, if not by themselves.
+#[derive(Default)]
+struct End {
+    /// The signal that asked for it.
+    asked: Option<SignalKind>,
+    /// What the one container cannot run without.
+    failed: Option<String>,
 }
 
 /// Waits until every pod has ended; says what asked for it, if something did.
@@ -118,32 +169,37 @@ async fn until_all_end(
     pods: &[PodHandle],
     mut ends: JoinSet<()>,
     signals: &mut Signals,
+    failures: &mut mpsc::UnboundedReceiver<String>,
     output: &Output,
-) -> Option<SignalKind> {
-    let mut asked = None;
+) -> End {
+    let mut end = End::default();
     loop {
+        let asked = end.asked.is_some();
         let signal = tokio::select! {
             ended = ends.join_next() => match ended {
                 Some(_) => continue,
-                None => return asked,
+                None => return end,
             },
+            Some(why) = failures.recv() => {
+                stop(pods, true);
+                end.failed.get_or_insert(why);
+                continue;
+            }
             signal = signals.next() => signal,
-            () = output.unread(), if asked.is_none() => SignalKind::pipe(),
+            () = output.unread(), if !asked => SignalKind::pipe(),
         };
-        if asked.is_some() {
+        if asked {
             // Guests that wait for a reader cannot end before what they wrote is taken.
             output.hurry();
         }
-        stop(pods, asked.is_some());
-        asked.get_or_insert(signal);
+        stop(pods, asked);
+        end.asked.get_or_insert(signal);
     }
 }
 
 /// Prints what is left to be said, and waits until it is written.
-async fn last_words(printer: &Printer, summary: &Summary, events: JoinHandle<()>) {
-    // Ends with the node: every event has been printed then.
-    let _ = events.await;
-    printer.summary(summary).await;
+async fn last_words(printer: &Printer, summary: &Summary, failed: Option<String>) {
+    printer.summary(summary, failed.as_deref()).await;
     printer.output().finish().await;
 }
 
@@ -152,6 +208,8 @@ struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Ctrl-\\: a terminal's other way to end a program. It leaves no core here.
+    quit: Signal,
 }
 
 // === impl Signals ===
@@ -164,6 +222,7 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hangup: listen(SignalKind::hangup())?,
+            quit: listen(SignalKind::quit())?,
         })
     }
 
@@ -173,6 +232,7 @@ impl Signals {
             _ = self.interrupt.recv() => SignalKind::interrupt(),
             _ = self.terminate.recv() => SignalKind::terminate(),
             _ = self.hangup.recv() => SignalKind::hangup(),
+            _ = self.quit.recv() => SignalKind::quit(),
         }
     }
 }

@@ -119,6 +119,20 @@ impl fmt::Display for Quantity {
     }
 }
 
+/// What is odd about a count of bytes in thousandths: whoever writes `64m` means mebibytes.
+///
+/// Counts from a MiB on are somebody's arithmetic, and meant as they stand.
+pub fn odd_for_bytes(text: &str) -> Option<String> {
+    let number = text.strip_suffix('m')?;
+    let quantity: Quantity = text.parse().ok()?;
+    let is_odd = quantity.milli > 0 && quantity.bytes() < 1 << 20;
+    is_odd.then(|| {
+        format!(
+            "m means thousandths, so {text:?} is {number} thousandths of a byte; write \"{number}Mi\" for mebibytes"
+        )
+    })
+}
+
 /// Sign, digits with an optional fraction, then a suffix or a decimal exponent.
 fn parse(text: &str) -> Option<Quantity> {
     let (negative, rest) = match text.strip_prefix('-') {
@@ -203,6 +217,25 @@ mod tests {
         for text in ["", "m", "1.2.3", "1 Mi", "5mi", "abc", "1e", "--1"] {
             assert!(text.parse::<Quantity>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn thousandths_of_a_byte_are_odd() {
+        for (text, odd) in [
+            ("64m", true),
+            ("1.5m", true),
+            ("64Mi", false),
+            ("0m", false),
+        ] {
+            assert_eq!(odd_for_bytes(text).is_some(), odd, "{text}");
+        }
+        assert_eq!(odd_for_bytes("128974848000m"), None, "123 MiB");
+        assert_eq!(
+            odd_for_bytes("64m").as_deref(),
+            Some(
+                "m means thousandths, so \"64m\" is 64 thousandths of a byte; write \"64Mi\" for mebibytes"
+            )
+        );
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(crate) enum VolumeError {
     },
     /// A token that nobody issues here.
     #[error(
-        "MountVolume.SetUp failed for volume {volume:?} : there is no API server to issue a service account token: run the pod under `wasmpod up`, or leave the serviceAccountToken source out"
+        "MountVolume.SetUp failed for volume {volume:?} : there is no API server to issue a service account token: leave the serviceAccountToken source out"
     )]
     NoToken {
         /// The volume.

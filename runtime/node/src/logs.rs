@@ -15,6 +15,8 @@ use bytes::Bytes;
 use model::pod::Identity;
 use model::runtime::Stream;
 
+use crate::handle::PodEvent;
+
 /// The size at which a log is rotated: kubelet's containerLogMaxSize.
 const FILE: u64 = 10 << 20;
 
@@ -48,10 +50,13 @@ pub struct LogLine {
     pub partial: bool,
 }
 
-/// Takes the lines of all containers.
+/// Takes the lines of all containers and what happens to their pods, in the order of it all.
 pub trait LogSink: Send + Sync + 'static {
     /// Takes a line. Until it resolves, the container whose line it is waits.
     fn line(&self, line: LogLine) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Takes a Kubernetes Event, at once: the pod's worker waits for nobody.
+    fn event(&self, _event: &PodEvent) {}
 }
 
 /// Cuts output into lines.

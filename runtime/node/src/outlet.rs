@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use model::pod::Identity;
 use model::runtime::{Exit, Stream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::config::{Clock, Config};
 use crate::logs::{Cut, Lines, LogFile, LogLine, LogSink, Tail};
@@ -14,7 +14,7 @@ use crate::logs::{Cut, Lines, LogFile, LogLine, LogSink, Tail};
 /// Where output goes.
 pub(crate) enum Outlet {
     /// To a container's log.
-    Log(Log),
+    Log(Box<Log>),
     /// To the one who asked for a command.
     Exec(ExecOutlet),
 }
@@ -26,6 +26,8 @@ pub(crate) struct Log {
     attempt: u32,
     sink: Option<Arc<dyn LogSink>>,
     clock: Clock,
+    /// Closed once the container's start has been told: what it writes comes after that.
+    told: Semaphore,
     state: Mutex<LogState>,
 }
 
@@ -40,6 +42,17 @@ struct LogState {
 pub(crate) struct ExecOutlet {
     output: mpsc::Sender<(Stream, Bytes)>,
     ended: Mutex<Option<oneshot::Sender<Exit>>>,
+}
+
+// === impl Outlet ===
+
+impl Outlet {
+    /// The instance's start has been told, or never will be: its output may follow.
+    pub(crate) fn start_told(&self) {
+        if let Self::Log(log) = self {
+            log.told.close();
+        }
+    }
 }
 
 // === impl Log ===
@@ -65,12 +78,15 @@ impl Log {
             attempt,
             sink: config.sink.clone(),
             clock: config.clock,
+            told: Semaphore::new(0),
             state: Mutex::new(state),
         }
     }
 
-    /// Takes output, waiting for the sink.
+    /// Takes output, waiting for the sink, and at first for [`Outlet::start_told`].
     pub(crate) async fn take(&self, stream: Stream, bytes: &[u8]) {
+        // Nobody is ever given anything: it resolves when it is closed.
+        let _ = self.told.acquire().await;
         let cuts = {
             let mut state = self.state();
             if let Some(tail) = &mut state.tail {

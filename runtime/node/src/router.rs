@@ -69,12 +69,21 @@ impl Router {
             .insert(instance, Arc::new(outlet));
     }
 
+    /// Lets an instance's output through: its start has been told.
+    pub(crate) fn start_told(&self, instance: InstanceId) {
+        if let Some(outlet) = self.outlet(instance) {
+            outlet.start_told();
+        }
+    }
+
     /// The outlet of an instance that writes no more.
     pub(crate) fn close(&self, instance: InstanceId) -> Option<Arc<Outlet>> {
-        self.outlets
+        let closed = self
+            .outlets
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&instance)
+            .remove(&instance);
+        closed.inspect(|outlet| outlet.start_told())
     }
 
     fn outlet(&self, instance: InstanceId) -> Option<Arc<Outlet>> {

@@ -223,7 +223,7 @@ impl Worker {
     fn hear(&mut self, message: Message) {
         match message {
             Message::Runtime(event) => self.hear_runtime(*event),
-            Message::Lifecycle(event) => self.step(*event),
+            Message::Lifecycle(event) => self.hear_lifecycle(*event),
             Message::Image(instance, image) => self.image_is_here(instance, *image),
             Message::Lost(sandbox, why) => self.lost(sandbox, why),
             Message::NotRemoved(why) => {
@@ -248,6 +248,18 @@ impl Worker {
             Message::Exec(request, reply) => self.exec(*request, reply),
             Message::Input(input, reply) => self.input(*input, reply),
             Message::Connect(port, reply) => self.connect(port, reply),
+        }
+    }
+
+    /// What an order has brought. A container's output follows the Event of its start.
+    fn hear_lifecycle(&mut self, event: Event) {
+        let started = match &event {
+            Event::Launched { instance } => Some(*instance),
+            _ => None,
+        };
+        self.step(event);
+        if let Some(instance) = started {
+            self.shared.router.start_told(instance);
         }
     }
 

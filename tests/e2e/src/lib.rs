@@ -12,9 +12,13 @@ mod tidy;
 #[cfg(test)]
 mod cpu;
 #[cfg(test)]
+mod ending;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod left_behind;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

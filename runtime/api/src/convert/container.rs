@@ -2,6 +2,7 @@
 
 use model::Container;
 use model::container::{Port, Protocol, PullPolicy, Resources, SecurityContext};
+use model::quantity::odd_for_bytes;
 use model::volume::Mount;
 
 use super::{environment, number, probe, refusals, restart_policy, security, some};
@@ -94,6 +95,12 @@ fn resources(at: &At<'_, '_>, found: &mut Findings) -> Resources {
             if !["cpu", "memory", "ephemeral-storage"].contains(&name) {
                 let detail = "this node has none of it for guests; remove it";
                 found.refused(&quantity, detail);
+            } else if name != "cpu"
+                // A request that was not written is the limit again.
+                && (list.is_field("limits") || quantity.text() != limits.key(name).text())
+                && let Some(why) = odd_for_bytes(quantity.text())
+            {
+                found.invalid(&quantity, &why);
             }
         }
     }

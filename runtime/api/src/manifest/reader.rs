@@ -14,7 +14,7 @@ use super::scalar;
 use super::tree::{Data, Entry, Node};
 use crate::error::ManifestError;
 use crate::path::FieldPath;
-use crate::source::{Mark, Source};
+use crate::source::{Mark, Position, Source};
 
 /// The most values in one text, aliases counted as often as they are used: far above any real
 /// manifest (a pod has about a hundred), and what bounds a bomb of aliases to some 200 MB.
@@ -302,11 +302,39 @@ fn syntax(error: &ScanError, text: &str) -> Stop {
             mark,
             message: format!("nested deeper than {MAX_DEPTH} levels"),
         },
+        ErrorKind::UnclosedFlowCollection { open } => unclosed(mark, &format!("this {open}"), text),
+        ErrorKind::UnclosedQuotedScalar => unclosed(mark, "this quote", text),
+        _ if is_at_end(marker.index(), text) => Stop {
+            mark: end(text),
+            message: "the text ends here, too early; is the file cut?".to_owned(),
+        },
         _ => Stop {
             mark,
             message: format!("this is not YAML: {}", error.info()),
         },
     }
+}
+
+/// Something that begins at a place and has no end: what a file that was cut looks like.
+fn unclosed(mark: Mark, what: &str, text: &str) -> Stop {
+    let Position { line, column } = end(text).position;
+    let message = format!(
+        "{what} is not closed: the text ends too early, in line {line}, column {column}; is the file cut?"
+    );
+    Stop { mark, message }
+}
+
+/// Whether nothing but blanks follows so many characters.
+fn is_at_end(index: usize, text: &str) -> bool {
+    text.chars().skip(index).all(char::is_whitespace)
+}
+
+/// The place behind the last character that is no blank.
+fn end(text: &str) -> Mark {
+    let written = text.trim_end();
+    let last = written.lines().last().unwrap_or_default();
+    let line = narrow(written.lines().count()).max(1);
+    Mark::new(line, narrow(last.chars().count()).saturating_add(1), 1)
 }
 
 /// The first tab in the indentation of a line, from a line on: the parser may stop one line early.

@@ -241,7 +241,9 @@ fn syntax_errors_say_where_and_what_came_before_is_still_told() {
         told(text),
         "pod.yaml:2:7: error: kind: unknown kind \"Pdo\" of v1; did you mean \"Pod\"?\npod.yaml:5:1: error: a tab in the indentation; use spaces"
     );
-    assert!(told("a: [1, 2").contains("error: this is not YAML: "));
+    assert!(told("a: [1, 2").contains(
+        "pod.yaml:1:4: error: this [ is not closed: the text ends too early, in line 1, column 9; is the file cut?"
+    ));
     assert!(told("a: b: c").contains("error: this is not YAML: "));
     assert_eq!(
         told("a: *b\n"),
@@ -395,6 +397,30 @@ spec: {anything: [1, {x: ~}]}
         told(wrong),
         "pod.yaml:6:14: error: metadata.nam: unknown field; did you mean \"name\"?"
     );
+}
+
+#[test]
+fn json_that_was_cut_is_told_with_its_end() {
+    let whole = "{\n  \"apiVersion\": \"v1\",\n  \"kind\": \"Pod\",\n  \"metadata\": {\"name\": \"web\"},\n  \
+                 \"spec\": {\"containers\": [{\"name\": \"web\", \"image\": \"x\"}]}\n}";
+    parse(whole, "x").expect("right");
+    for length in 1..whole.len() {
+        let cut = &whole[..length];
+        let errors = parse(cut, "x").expect_err(cut);
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let (line, column) = (cut.trim_end().lines().count(), {
+            let last = cut.trim_end().lines().last().unwrap_or_default();
+            last.len() + 1
+        });
+        let (at, inside) = (
+            format!("x:{line}:{column}: error: the text ends here"),
+            format!("ends too early, in line {line}, column {column}"),
+        );
+        assert!(
+            told.iter().any(|t| t.contains(&at) || t.contains(&inside)),
+            "{cut}\n{told:?}"
+        );
+    }
 }
 
 #[test]

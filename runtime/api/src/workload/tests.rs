@@ -114,7 +114,7 @@ fn other_kinds_are_refused_by_name() {
         refused(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {selector: {}, template: {}}\n"
         ),
-        "x:2:7: error: kind: Not possible here: wasmpod run runs Pods, with the ConfigMaps and Secrets they read; for a Deployment start a node with wasmpod up and apply it there"
+        "x:2:7: error: kind: Not possible here: wasmpod run runs Pods, with the ConfigMaps and Secrets they read; write the pods of this Deployment as Pods, or leave it out"
     );
     assert!(
         refused("apiVersion: acme.org/v1\nkind: Pod\nmetadata: {name: d}\n")
@@ -196,7 +196,7 @@ fn what_only_a_server_could_do_is_refused() {
         ),
         (
             pod("annotations: {wasmpod.dev/runtime: native}", ""),
-            "wasmpod run does not run Linux containers yet; use wasm images, or run it under containerd",
+            "wasmpod run does not run Linux containers; use wasm images",
         ),
         (
             pod(
@@ -222,11 +222,17 @@ spec:
     image: x
     envFrom:
     - configMapRef: {name: absent}
+    - secretRef: {name: s}
+    - secretRef: {name: nobody, optional: true}
     env:
     - {name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}
+    - {name: B, valueFrom: {secretKeyRef: {name: s, key: other}}}
+    - {name: C, valueFrom: {secretKeyRef: {name: s, key: k, optional: true}}}
   volumes:
   - name: v
-    secret: {secretName: s, items: [{key: other, path: p}]}
+    secret: {secretName: s, items: [{key: other, path: p}, {key: more, path: q}]}
+  - name: w
+    projected: {sources: [{configMap: {name: none}}, {secret: {name: s, items: [{key: l, path: l}]}}]}
 ---
 apiVersion: v1
 kind: Secret
@@ -235,16 +241,82 @@ data: {other: ''}
 ";
     let mut workload = Workload::new();
     workload.add(pod, "x", UNIX_EPOCH).expect("right");
-    let told: Vec<String> = workload
-        .missing()
-        .iter()
-        .map(|e| e.to_string().lines().next().unwrap_or_default().to_owned())
-        .collect();
     assert_eq!(
-        told,
+        first_lines(&workload.missing()),
         [
             "x:10:28: error: spec.containers[0].envFrom[0].configMapRef.name: Not found: \"absent\": no manifest has this ConfigMap; add it with another -f, or mark the reference optional",
-            "x:12:50: error: spec.containers[0].env[0].valueFrom.secretKeyRef.name: Not found: \"s\": this Secret has no key \"k\"; add it, or mark the reference optional",
+            "x:14:58: error: spec.containers[0].env[0].valueFrom.secretKeyRef.key: Not found: \"k\": the Secret \"s\" has no such key; add it, or mark the reference optional",
+            "x:19:66: error: spec.volumes[0].secret.items[1].key: Not found: \"more\": the Secret \"s\" has no such key; add it, or mark the reference optional",
+            "x:21:46: error: spec.volumes[1].projected.sources[0].configMap.name: Not found: \"none\": no manifest has this ConfigMap; add it with another -f, or mark the reference optional",
+            "x:21:87: error: spec.volumes[1].projected.sources[1].secret.items[0].key: Not found: \"l\": the Secret \"s\" has no such key; add it, or mark the reference optional",
+        ]
+    );
+}
+
+/// Errors without the lines that they show.
+fn first_lines(errors: &[ManifestError]) -> Vec<String> {
+    let first = |error: &ManifestError| {
+        let text = error.to_string();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    errors.iter().map(first).collect()
+}
+
+#[test]
+fn pods_of_another_place_are_told() {
+    let pod = |name: &str, spec: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{\ncontainers: [{{name: a, image: x}}],\n{spec}}}}}\n---\n"
+        )
+    };
+    let text = [
+        pod("a", "nodeName: here, runtimeClassName: wasmpod"),
+        pod("b", "nodeName: there"),
+        pod("c", "runtimeClassName: kata"),
+        pod(
+            "d",
+            "runtimeClassName: wasmpod-process, schedulerName: default-scheduler",
+        ),
+        pod("e", "schedulerName: mine"),
+    ];
+    let mut workload = Workload::new();
+    workload.add(text.concat(), "x", UNIX_EPOCH).expect("right");
+    assert_eq!(
+        first_lines(&workload.misplaced("here")),
+        [
+            "x:7:11: error: spec.nodeName: Not possible here: this node is \"here\", and a node runs the pods that name it and no others; remove nodeName, or name this one",
+            "x:11:19: error: spec.runtimeClassName: Not found: \"kata\": no such RuntimeClass; remove it, or name one that is here: wasmpod, wasmpod-process",
+        ]
+    );
+    assert_eq!(
+        first_lines(&workload.warnings()),
+        [
+            "x:19:16: warning: spec.schedulerName: Not possible here: wasmpod run has no scheduler; the pod runs here at once",
+        ]
+    );
+}
+
+#[test]
+fn images_are_told_at_their_place() {
+    let text = "
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  initContainers:
+  - {name: i, image: bad}
+  containers:
+  - {name: a, image: good}
+  - {name: b, image: bad}
+";
+    let mut workload = Workload::new();
+    workload.add(text, "x", UNIX_EPOCH).expect("right");
+    let fault = |container: &Container| (container.image == "bad").then(|| "why".to_owned());
+    assert_eq!(
+        first_lines(&workload.unusable_images(fault)),
+        [
+            "x:7:22: error: spec.initContainers[0].image: Invalid value: \"bad\": why",
+            "x:10:22: error: spec.containers[1].image: Invalid value: \"bad\": why",
         ]
     );
 }

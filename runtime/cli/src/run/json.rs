@@ -5,14 +5,14 @@
 //! | `log` | pod, container, attempt, stream, time, text, partial |
 //! | `event` | pod, container, fieldPath, severity (Normal, Warning), reason, message, time |
 //! | `status` | pod, status: as in the Pod object |
-//! | `summary` | exitCode, pods: pod, phase, reason, message, containers |
+//! | `summary` | exitCode, error: why nothing ran, pods: pod, phase, reason, message, containers |
 
 use serde_json::{Value, json};
 
 use super::summary::Summary;
 
 /// The last line of a run.
-pub(super) fn summary(summary: &Summary) -> Value {
+pub(super) fn summary(summary: &Summary, error: Option<&str>) -> Value {
     let pods: Vec<Value> = summary
         .pods
         .iter()
@@ -43,5 +43,5 @@ pub(super) fn summary(summary: &Summary) -> Value {
             })
         })
         .collect();
-    json!({"type": "summary", "exitCode": summary.exit_code, "pods": pods})
+    json!({"type": "summary", "exitCode": summary.exit_code, "error": error, "pods": pods})
 }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, bail};
 use api::single::{Directory, Publish, Single, single};
 use api::{ManifestError, Workload};
+use model::Container;
 use model::container::Protocol;
 
 use crate::options::{Network, Run};
@@ -40,6 +41,11 @@ pub(crate) fn load(options: &Run) -> anyhow::Result<Loaded> {
     };
     if let Some(image) = &options.image {
         return loading.image(image, options);
+    }
+    if options.filename.is_empty() {
+        bail!(
+            "nothing to run: name manifests with -f FILE, or an IMAGE_OR_WASM; see wasmpod run --help"
+        );
     }
     for name in &options.filename {
         loading.manifest(name)?;
@@ -167,6 +173,9 @@ impl Loading {
             let here = std::env::current_dir().context("cannot tell the working directory")?;
             self.images.insert(reference.clone(), here.join(file));
         }
+        if let Some(why) = unusable(&reference, &self.images) {
+            bail!("image {reference:?}: {why}");
+        }
         let object = single(&Single {
             image: reference,
             name: None,
@@ -213,27 +222,25 @@ impl Loading {
             self.errors.extend(self.workload.conflicts());
             let own = super::placement::user();
             self.errors.extend(self.workload.strangers(&own));
+            let node = super::placement::node_name();
+            self.errors.extend(self.workload.misplaced(&node));
+        }
+        let images = &self.images;
+        let fault = |container: &Container| unusable(&container.image, images);
+        self.errors.extend(self.workload.unusable_images(fault));
+        let mut stderr = io::stderr().lock();
+        for error in &self.errors {
+            writeln!(stderr, "{error}")?;
         }
         if !self.errors.is_empty() {
-            let mut stderr = io::stderr().lock();
-            for error in &self.errors {
-                writeln!(stderr, "{error}")?;
-            }
             let count = self.errors.len();
             bail!(
                 "nothing was run: {count} {} to mend",
                 if count == 1 { "error" } else { "errors" }
             );
         }
-        let pods = self.workload.pods.iter();
-        let mut containers = pods.flat_map(|admitted| admitted.pod.all_containers());
-        let other = containers.find(|container| !container.image.starts_with("file:"));
-        if let Some(image) = other.map(|container| &container.image) {
-            bail!("image {image:?}: this version runs wasm files only: name one as file:PATH.wasm");
-        }
-        drop(containers);
-        for (image, path) in &self.images {
-            check_wasm(image, path)?;
+        for warning in self.workload.warnings() {
+            writeln!(stderr, "{warning}")?;
         }
         if self.workload.pods.is_empty() {
             bail!("nothing to run: the manifests hold no Pod");
@@ -253,23 +260,31 @@ fn has_wasm_extension(path: &str) -> bool {
         .is_some_and(|extension| extension == "wasm")
 }
 
-/// A `file:` image that is not there is told before anything runs, rather than tried for ever.
-fn check_wasm(image: &str, path: &Path) -> anyhow::Result<()> {
-    let about = fs::metadata(path)
-        .with_context(|| format!("image {image:?}: cannot open {}", path.display()))?;
+/// Why an image cannot be run, where that can be told before anything runs, rather than tried for
+/// ever.
+fn unusable(image: &str, paths: &HashMap<String, PathBuf>) -> Option<String> {
+    if !image.starts_with("file:") {
+        return Some("this version runs wasm files only; name one as file:PATH.wasm".to_owned());
+    }
+    let path = paths.get(image)?;
+    let cannot =
+        |what: &str, error: io::Error| Some(format!("cannot {what} {}: {error}", path.display()));
+    let about = match fs::metadata(path) {
+        Ok(about) => about,
+        Err(error) => return cannot("open", error),
+    };
     if !about.is_file() {
-        bail!("image {image:?}: {} is not a file", path.display());
+        return Some(format!("{} is not a file", path.display()));
     }
     let mut magic = [0; 4];
-    let read = fs::File::open(path).and_then(|mut file| file.read(&mut magic));
-    let read = read.with_context(|| format!("image {image:?}: cannot read {}", path.display()))?;
-    if magic.get(..read) != Some(b"\0asm") {
-        bail!(
-            "image {image:?}: {} is not a wasm file: it does not begin with \\0asm",
+    match fs::File::open(path).and_then(|mut file| file.read(&mut magic)) {
+        Ok(read) if magic.get(..read) == Some(b"\0asm") => None,
+        Ok(_) => Some(format!(
+            "{} is not a wasm file: it does not begin with \\0asm",
             path.display()
-        );
+        )),
+        Err(error) => cannot("read", error),
     }
-    Ok(())
 }
 
 /// `HOST:GUEST[:ro]`.

@@ -2,22 +2,26 @@
 
 use std::ffi::OsString;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use api::Workload;
 use api::downward::Allocatable;
+use api::workload::{Admitted, PROCESS};
 use bytes::Bytes;
 use host::{Children, ChildrenConfig, Compiler, Confinement, PodHost, PodHostConfig, Toolbox};
 use model::runtime::Resolver;
 use model::security::User;
 use model::{Quantity, Runtime};
 use node::Router;
+use rustix::fs::{Access, access};
 
 use super::from_bytes::FromBytes;
+use crate::claim::Claim;
 use crate::data_dir::DataDir;
 use crate::images::Files;
-use crate::options::Placement;
+use crate::options::{Placement, Run};
 
 /// The toolbox that this build carries; empty for none.
 const TOOLBOX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/toolbox.wasm"));
@@ -34,35 +38,50 @@ pub(crate) fn toolbox() -> Toolbox {
 /// The compiler: beside this program, or where `WASMPOD_COMPILE` says.
 ///
 /// # Errors
-/// When this program does not know where it is.
+/// When there is none: every pod would wait for its images for ever.
 pub(crate) fn compiler() -> anyhow::Result<PathBuf> {
-    if let Some(path) = std::env::var_os("WASMPOD_COMPILE") {
-        return Ok(PathBuf::from(path));
+    let path = match std::env::var_os("WASMPOD_COMPILE") {
+        // A path, never a name to be looked for in `$PATH`.
+        Some(path) => std::path::absolute(path).context("WASMPOD_COMPILE")?,
+        None => std::env::current_exe()
+            .context("cannot tell where wasmpod lies")?
+            .with_file_name("wasmpod-compile"),
+    };
+    let remedy = "install it beside wasmpod, or name it in WASMPOD_COMPILE";
+    let about = std::fs::metadata(&path)
+        .with_context(|| format!("the compiler {} is missing: {remedy}", path.display()))?;
+    if !about.is_file() || access(&path, Access::EXEC_OK).is_err() {
+        bail!(
+            "the compiler {} is no program that may be started: {remedy}",
+            path.display()
+        );
     }
-    let own = std::env::current_exe().context("cannot tell where wasmpod lies")?;
-    Ok(own.with_file_name("wasmpod-compile"))
+    Ok(path)
+}
+
+/// Where the pods of a run go: as the command line says, and each into a process of its own where
+/// one of them asks for the RuntimeClass that promises it.
+pub(crate) fn of(options: &Run, workload: &Workload) -> Placement {
+    let mut pods = workload.pods.iter();
+    let asks = |admitted: &Admitted| admitted.pod.runtime_class.as_deref() == Some(PROCESS);
+    if pods.any(asks) {
+        return Placement::ChildPerPod;
+    }
+    options.placement
 }
 
 /// Starts whatever runs pods.
 ///
 /// # Errors
-/// When the system refuses threads, addresses or directories.
+/// When the system refuses threads or addresses.
 pub(crate) fn start(
     placement: Placement,
     data: &DataDir,
     router: Arc<Router>,
     files: Arc<Files>,
     memory: &mut Memory,
+    claim: &Claim,
 ) -> anyhow::Result<Arc<dyn Runtime>> {
-    for directory in [data.code(), data.pods(), data.content()] {
-        let mut builder = std::fs::DirBuilder::new();
-        builder
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-        owned(&directory)?;
-    }
     let compiler: Arc<dyn Compiler> = Arc::new(FromBytes::new(files, data.content()));
     let one_per_pod = match placement {
         Placement::Task => {
@@ -81,7 +100,7 @@ pub(crate) fn start(
         Placement::Child => false,
         Placement::ChildPerPod => true,
     };
-    memory.make();
+    memory.make(claim.memory());
     Ok(Arc::new(Children::new(ChildrenConfig {
         program: std::env::current_exe().context("cannot tell where wasmpod lies")?,
         args: pod_host_args,
@@ -102,24 +121,6 @@ fn steering() -> Option<Arc<dyn net::Steer>> {
     // IPv6 addresses of pods would need a route, and a command in the foreground makes none.
     let steering = || net::Steering::new(net::PodRange::LOOPBACK, &[net::Family::V4]);
     net::Steering::is_permitted().then(|| Arc::new(steering().lane()) as Arc<dyn net::Steer>)
-}
-
-/// Refuses a directory that somebody else can write to: compiled code in it would run as ours.
-///
-/// # Errors
-/// When it belongs to another user, or its mode lets others write.
-fn owned(directory: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-    let about = std::fs::symlink_metadata(directory)
-        .with_context(|| format!("cannot look at {}", directory.display()))?;
-    let is_ours = about.uid() == rustix::process::geteuid().as_raw();
-    if !is_ours || !about.is_dir() || about.mode() & 0o022 != 0 {
-        bail!(
-            "{} may be written to by somebody else: name a --data-dir of your own, or mend its owner and mode (0700)",
-            directory.display()
-        );
-    }
-    Ok(())
 }
 
 /// How this program is told to be a pod host, and what it may reach.
@@ -154,8 +155,7 @@ impl Memory {
 
     /// Makes the directory, for its owner alone. One of that name that is there already is
     /// somebody else's, and not used.
-    fn make(&mut self) {
-        let path = PathBuf::from(format!("/dev/shm/wasmpod-{}", std::process::id()));
+    fn make(&mut self, path: PathBuf) {
         match std::fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => self.path = Some(path),
             Err(error) => {
@@ -181,16 +181,12 @@ pub(crate) fn node_config(
     sink: Arc<dyn node::LogSink>,
     hostname_variable: bool,
 ) -> node::Config {
-    let name = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_lowercase();
     node::Config {
         data_dir: data.path().to_owned(),
-        node_name: name,
+        node_name: node_name(),
         host_ips: vec![std::net::IpAddr::from([127, 0, 0, 1])],
         sink: Some(sink),
-        allocatable: allocatable(),
+        allocatable: allocatable(data),
         dns: node::Dns {
             node: resolver(),
             cluster: None,
@@ -201,6 +197,12 @@ pub(crate) fn node_config(
         user: user(),
         ..node::Config::default()
     }
+}
+
+/// What this machine is called as a node: its host name, as kubelet has it.
+pub(crate) fn node_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().to_lowercase()
 }
 
 /// Whom this program runs as, its children too: theirs are the files that guests make.
@@ -218,15 +220,23 @@ pub(crate) fn user() -> User {
 }
 
 /// All of the machine: `run` shares it with nobody it knows of.
-fn allocatable() -> Allocatable {
+fn allocatable(data: &DataDir) -> Allocatable {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = rustix::system::sysinfo();
     let bytes = u64::from(memory.mem_unit).saturating_mul(memory.totalram);
     Allocatable {
         cpu: Quantity::from_units(i64::try_from(cores).unwrap_or(1)),
         memory: Quantity::from_units(i64::try_from(bytes).unwrap_or(i64::MAX)),
-        ephemeral_storage: Quantity::default(),
+        ephemeral_storage: Quantity::from_units(storage(data)),
     }
+}
+
+/// The bytes of the file system on which pods' files lie, as kubelet counts its own.
+fn storage(data: &DataDir) -> i64 {
+    let bytes =
+        rustix::fs::statvfs(data.path()).map(|about| about.f_blocks.saturating_mul(about.f_frsize));
+    // One that cannot be asked holds nothing back.
+    i64::try_from(bytes.unwrap_or(u64::MAX)).unwrap_or(i64::MAX)
 }
 
 /// The machine's resolv.conf; names of pods resolve without it.

@@ -3,13 +3,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use api::Object;
 use model::pod::Identity;
 use model::runtime::Stream;
 use node::{LogLine, LogSink, PodEvent, PodHandle};
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::json;
 use super::summary::{Summary, short_name};
@@ -47,17 +44,18 @@ impl Printer {
         &self.output
     }
 
-    /// The last word.
-    pub(crate) async fn summary(&self, summary: &Summary) {
+    /// The last word; `failed` is why nothing ran.
+    pub(crate) async fn summary(&self, summary: &Summary, failed: Option<&str>) {
         let text = match &self.terminal {
-            None => return self.object(&json::summary(summary)).await,
+            None => return self.object(&json::summary(summary, failed)).await,
+            Some(terminal) if failed.is_some() => terminal.error(failed.unwrap_or_default()),
             Some(terminal) if self.tells => terminal.table(summary),
             Some(terminal) => terminal.failures(summary),
         };
         self.output.print(Stream::Stderr, text).await;
     }
 
-    async fn event(&self, event: &PodEvent) {
+    fn print_event(&self, event: &PodEvent) {
         match &self.terminal {
             None => {
                 let object = json!({
@@ -70,17 +68,11 @@ impl Printer {
                     "message": event.message,
                     "time": api::status::rfc3339(event.time),
                 });
-                self.object(&object).await;
+                self.output.print_event(Stream::Stdout, line_of(&object));
             }
             Some(terminal) if self.tells || event.warning => {
-                let pod = short_name(&event.pod);
-                let about = match &event.container {
-                    Some(container) => format!("{pod}/{container}"),
-                    None => pod,
-                };
-                let (reason, message) = (&event.reason, &event.message);
-                let text = terminal.event(&about, event.warning, reason, message);
-                self.output.print(Stream::Stderr, text).await;
+                self.output
+                    .print_event(Stream::Stderr, terminal.event(event));
             }
             Some(_) => {}
         }
@@ -119,9 +111,7 @@ impl Printer {
 
     /// One line on standard output.
     async fn object(&self, value: &Value) {
-        let mut line = value.to_string().into_bytes();
-        line.push(b'\n');
-        self.output.print(Stream::Stdout, line).await;
+        self.output.print(Stream::Stdout, line_of(value)).await;
     }
 }
 
@@ -129,23 +119,14 @@ impl LogSink for Printer {
     fn line(&self, line: LogLine) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.log(line))
     }
-}
 
-/// Prints events until the node is gone.
-pub(crate) async fn events(printer: Arc<Printer>, mut events: broadcast::Receiver<Arc<PodEvent>>) {
-    loop {
-        match events.recv().await {
-            Ok(event) => printer.event(&event).await,
-            Err(RecvError::Lagged(missed)) => {
-                tracing::warn!(missed, "events came faster than they could be printed")
-            }
-            Err(RecvError::Closed) => return,
-        }
+    fn event(&self, event: &PodEvent) {
+        self.print_event(event);
     }
 }
 
 /// Prints a pod's status as it changes, until the pod has ended.
-pub(crate) async fn statuses(printer: Arc<Printer>, _object: Object, pod: PodHandle) {
+pub(crate) async fn statuses(printer: Arc<Printer>, pod: PodHandle) {
     let mut reports = pod.report();
     let ended = pod.ended();
     tokio::pin!(ended);
@@ -170,4 +151,11 @@ pub(crate) async fn statuses(printer: Arc<Printer>, _object: Object, pod: PodHan
 
 fn name(identity: &Identity) -> String {
     identity.key()
+}
+
+/// An object as a line.
+fn line_of(value: &Value) -> Vec<u8> {
+    let mut line = value.to_string().into_bytes();
+    line.push(b'\n');
+    line
 }

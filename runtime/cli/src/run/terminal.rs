@@ -8,8 +8,12 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
-use super::summary::{ContainerRow, Summary};
+use jiff::Timestamp;
+use node::PodEvent;
+
+use super::summary::{ContainerRow, Summary, short_name};
 
 /// Colours for prefixes, in turn: those that can be read on dark and on light.
 const COLOURS: [&str; 6] = [
@@ -59,17 +63,28 @@ impl Terminal {
         printed
     }
 
-    /// An event about a pod or container.
-    pub(crate) fn event(&self, about: &str, warning: bool, reason: &str, message: &str) -> Vec<u8> {
-        let (start, end) = match (self.colours, warning) {
+    /// An event about a pod or container, with its time as in wasmpod's own messages: UTC.
+    pub(crate) fn event(&self, event: &PodEvent) -> Vec<u8> {
+        let (start, end) = match (self.colours, event.warning) {
             (false, _) => ("", ""),
             (true, true) => (YELLOW, PLAIN),
             (true, false) => (DIM, PLAIN),
         };
-        let kind = if warning { "Warning" } else { "Normal" };
-        let message = escaped(message.as_bytes());
+        let mut about = short_name(&event.pod);
+        if let Some(container) = &event.container {
+            about.push('/');
+            about.push_str(container);
+        }
+        let kind = if event.warning { "Warning" } else { "Normal" };
+        let (time, reason) = (time_of_day(event.time), &event.reason);
+        let message = escaped(event.message.as_bytes());
         let message = message.trim_end();
-        format!("{start}{about}: {kind} {reason}: {message}{end}\n").into_bytes()
+        format!("{start}{time} {about}: {kind} {reason}: {message}{end}\n").into_bytes()
+    }
+
+    /// Why nothing ran.
+    pub(crate) fn error(&self, why: &str) -> Vec<u8> {
+        format!("error: {}\n", escaped(why.as_bytes()).trim_end()).into_bytes()
     }
 
     /// The last word: a table of all containers.
@@ -158,6 +173,12 @@ fn row(pod: &str, container: &ContainerRow) -> [String; 7] {
     ]
 }
 
+/// `13:04:05.678Z`.
+fn time_of_day(time: SystemTime) -> String {
+    let time = Timestamp::try_from(time).unwrap_or_default();
+    time.strftime("%H:%M:%S.%3fZ").to_string()
+}
+
 fn mebibytes(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10) >> 20;
     format!("{}.{} MiB", tenths / 10, tenths % 10)
@@ -188,7 +209,7 @@ fn aligned(rows: &[[String; 7]]) -> String {
 }
 
 /// Text with its control characters shown; line ends and tabs stay.
-fn escaped(bytes: &[u8]) -> String {
+pub(crate) fn escaped(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -209,6 +230,42 @@ mod tests {
     fn control_characters_are_shown() {
         assert_eq!(escaped(b"a\x1b[2Jb\tc\n"), "a\\u{1b}[2Jb\tc\n");
         assert_eq!(escaped("\u{9b}".as_bytes()), "\\u{9b}");
+    }
+
+    #[test]
+    fn an_event_is_a_line_with_its_time() {
+        let terminal = Terminal {
+            raw: false,
+            prefixes: true,
+            colours: false,
+            given: Mutex::default(),
+        };
+        let identity = |namespace: &str| model::pod::Identity {
+            namespace: namespace.to_owned(),
+            name: "web".to_owned(),
+            uid: "u".to_owned(),
+        };
+        let event = |namespace, container: Option<&str>, warning| PodEvent {
+            pod: std::sync::Arc::new(identity(namespace)),
+            container: container.map(str::to_owned),
+            field_path: None,
+            warning,
+            reason: "Started".to_owned(),
+            message: "it \u{1b} began\n".to_owned(),
+            time: SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(47_045_678),
+        };
+        for (event, line) in [
+            (
+                event("default", Some("c"), false),
+                "13:04:05.678Z web/c: Normal Started: it \\u{1b} began\n",
+            ),
+            (
+                event("shop", None, true),
+                "13:04:05.678Z shop/web: Warning Started: it \\u{1b} began\n",
+            ),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&terminal.event(&event)), line);
+        }
     }
 
     #[test]

@@ -66,6 +66,56 @@ async fn lines_go_to_the_sink_and_to_files_by_attempt() {
     assert_eq!(read(1), ["three"]);
 }
 
+/// Writes down every line and every Event, as they come.
+#[derive(Default)]
+struct Diary(Mutex<Vec<String>>);
+
+impl LogSink for Diary {
+    fn line(&self, line: LogLine) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let text = String::from_utf8_lossy(&line.text).into_owned();
+        self.0.lock().unwrap().push(text);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn event(&self, event: &PodEvent) {
+        self.0.lock().unwrap().push(event.reason.clone());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_and_lines_come_in_the_order_in_which_they_happened() {
+    let diary = Arc::new(Diary::default());
+    let config = Config {
+        sink: Some(Arc::clone(&diary) as Arc<dyn LogSink>),
+        ..Config::default()
+    };
+    let world = World::with(config);
+    let second = Duration::from_secs(1);
+    world.fake.program(
+        "app",
+        &[
+            Program::Exits(second, "one", 1),
+            Program::Exits(second, "two\n", 1),
+            Program::Exits(second, "three\n", 0),
+        ],
+    );
+    let handle = world.node.run_pod(pod(RestartPolicy::OnFailure, &["app"]));
+    handle.ended().await;
+    let of_interest = ["Started", "BackOff", "one", "two", "three"];
+    let diary = diary.0.lock().unwrap();
+    let seen: Vec<&str> = diary
+        .iter()
+        .map(String::as_str)
+        .filter(|entry| of_interest.contains(entry))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            "Started", "one", "Started", "two", "BackOff", "Started", "three"
+        ]
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_terminal_that_takes_nothing_does_not_keep_others_waiting() {
     let (world, mut lines) = tapped(1, Config::default());

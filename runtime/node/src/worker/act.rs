@@ -57,7 +57,8 @@ impl Worker {
 
     /// Writes a Kubernetes Event.
     pub(super) fn tell(&self, place: Option<Place>, warning: bool, reason: &str, message: String) {
-        if self.shared.events.receiver_count() == 0 {
+        let sink = self.shared.config.sink.as_ref();
+        if sink.is_none() && self.shared.events.receiver_count() == 0 {
             return;
         }
         let container = place.and_then(|place| place.of(&self.pod));
@@ -70,6 +71,9 @@ impl Worker {
             message,
             time: self.shared.config.clock.now().wall,
         };
+        if let Some(sink) = sink {
+            sink.event(&event);
+        }
         // Without readers it is lost, as Events are.
         let _ = self.shared.events.send(Arc::new(event));
     }

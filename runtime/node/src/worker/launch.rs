@@ -52,7 +52,9 @@ impl Worker {
             self.log_file(container, attempt),
             &self.shared.config,
         );
-        self.shared.router.open(instance, Outlet::Log(log));
+        self.shared
+            .router
+            .open(instance, Outlet::Log(Box::new(log)));
         if attempt == 0 {
             self.tell_working_dir(place, container);
         }
