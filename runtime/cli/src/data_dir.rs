@@ -18,13 +18,15 @@ impl DataDir {
     /// The directory that was asked for, else the user's, else the machine's for root.
     ///
     /// # Errors
-    /// When there is no home to put it in, or it cannot be made.
+    /// When there is no home to put it in, it cannot be made, or somebody else could write to it.
     pub(crate) fn find(asked: Option<&Path>) -> anyhow::Result<Self> {
         let path = match asked {
             Some(path) => path.to_owned(),
             None => default()?,
         };
-        std::fs::create_dir_all(&path).with_context(|| {
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(&path);
+        made.with_context(|| {
             format!(
                 "cannot make the data directory {}: {ANOTHER}",
                 path.display()
@@ -33,6 +35,7 @@ impl DataDir {
         let path = path
             .canonicalize()
             .with_context(|| format!("cannot open {}", path.display()))?;
+        owned(&path)?;
         Ok(Self { path })
     }
 
@@ -90,7 +93,8 @@ impl DataDir {
 /// What to do about one that is of no use.
 const ANOTHER: &str = "name another directory with --data-dir";
 
-/// Refuses a directory that somebody else can write to: compiled code in it would run as ours.
+/// Refuses a directory that somebody else can write to: compiled code in it would run as ours, and
+/// a room in it could be exchanged for another.
 ///
 /// # Errors
 /// When it belongs to another user, or its mode lets others write.

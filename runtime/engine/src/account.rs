@@ -43,6 +43,8 @@ pub struct Account {
     virtual_time: AtomicU64,
     /// Whether it has been in line before.
     has_entered: AtomicBool,
+    /// What its next turn costs on top, in parts of 2^32 of its CPU time.
+    surcharge: AtomicU32,
     /// When the budget was last topped up, in nanoseconds since `born`.
     topped_up: AtomicU64,
     /// Nanoseconds of budget left; below zero is debt.
@@ -91,6 +93,7 @@ impl Account {
             throttled: AtomicU64::new(0),
             virtual_time: AtomicU64::new(0),
             has_entered: AtomicBool::new(false),
+            surcharge: AtomicU32::new(0),
             topped_up: AtomicU64::new(0),
             budget: AtomicI64::new(0),
             paused: AtomicBool::new(false),
@@ -121,8 +124,10 @@ impl Account {
     pub fn charge(&self, on_cpu: Duration) {
         let nanos = nanos(on_cpu);
         self.cpu.fetch_add(nanos, Relaxed);
+        let time = self.over_weight(on_cpu);
+        let surcharge = self.take_surcharge(time);
         self.virtual_time
-            .fetch_add(self.over_weight(on_cpu), Relaxed);
+            .fetch_add(time.saturating_add(surcharge), Relaxed);
         if self.cpu_limit.load(Relaxed) != 0 {
             self.budget.fetch_sub(nanos.cast_signed(), Relaxed);
         }
@@ -146,9 +151,18 @@ impl Account {
         !self.has_entered.swap(true, Relaxed)
     }
 
-    /// Sets it back by CPU time that it has not used.
-    pub(crate) fn defer(&self, time: Duration) {
-        self.virtual_time.fetch_add(self.over_weight(time), Relaxed);
+    /// Has its next turn cost so many parts of 2^32 more, which counts against others only.
+    pub(crate) fn surcharge(&self, parts: u32) {
+        self.surcharge.store(parts, Relaxed);
+    }
+
+    /// What a turn of so much virtual time costs on top.
+    fn take_surcharge(&self, time: u64) -> u64 {
+        if self.surcharge.load(Relaxed) == 0 {
+            return 0;
+        }
+        let parts = u128::from(self.surcharge.swap(0, Relaxed));
+        u64::try_from((u128::from(time) * parts) >> 32).unwrap_or(u64::MAX)
     }
 
     /// CPU time as virtual time: the heavier the account, the slower it runs.

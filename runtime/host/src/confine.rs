@@ -330,7 +330,6 @@ const CALLS: &[i64] = &[
     libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_fcntl,
-    libc::SYS_flock,
     libc::SYS_fstat,
     libc::SYS_stat,
     libc::SYS_lstat,

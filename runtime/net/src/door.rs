@@ -175,7 +175,7 @@ fn open_one(pod: &Arc<Pod>, protocol: Protocol, port: u16, wanted: Wanted) -> Op
         }
         Err(error) => {
             drop(open);
-            if wanted.optional && matches!(error, Failure::Bind(_) | Failure::Limit(_)) {
+            if wanted.optional && matches!(error, Failure::Bind(_)) {
                 pod.fabric.doors_v6.store(false, Ordering::Relaxed);
                 tracing::debug!(host = %wanted.host, ?error, "no door for a pod's IPv6 address");
             } else {

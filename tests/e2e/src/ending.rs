@@ -108,7 +108,12 @@ fn an_unusable_data_directory_is_refused_before_anything_runs() -> anyhow::Resul
         fs::create_dir_all(data.join("pods"))?;
         fs::set_permissions(data.join("pods"), fs::Permissions::from_mode(0o777))
     };
+    let itself: Spoil = |data| {
+        fs::create_dir(data)?;
+        fs::set_permissions(data, fs::Permissions::from_mode(0o775))
+    };
     for (spoil, part) in [
+        (itself, "may be written to by somebody else"),
         (not_a_folder, "cannot make the data directory"),
         (for_everybody, "may be written to by somebody else"),
     ] {

@@ -28,7 +28,7 @@ static STAGED: AtomicU64 = AtomicU64::new(0);
 
 /// Compiles wasm that lies in no file yet.
 pub(super) struct FromBytes {
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     files: Arc<Files>,
     content: Content,
 }
@@ -54,7 +54,7 @@ impl FromBytes {
     /// Compiles with `files`, and writes below `content`.
     pub(super) fn new(files: Arc<Files>, content: PathBuf) -> Self {
         Self {
-            turns: Semaphore::new(WAITING),
+            turns: Arc::new(Semaphore::new(WAITING)),
             files,
             content: Content {
                 shelf: Shelf::new(content.clone(), "wasm", CONTENT),
@@ -68,10 +68,14 @@ impl Compiler for FromBytes {
     fn compile(&self, wasm: Bytes) -> Compiling<'_> {
         Box::pin(async move {
             // An error means that the run is gone.
-            let turn = self.turns.acquire().await;
+            let turn = Arc::clone(&self.turns).acquire_owned().await;
             let content = self.content.clone();
-            let written = tokio::task::spawn_blocking(move || content.write(&wasm)).await;
-            drop(turn);
+            let write = move || {
+                // For as long as the thread is taken, whether or not anybody waits for it.
+                let _turn = turn;
+                content.write(&wasm)
+            };
+            let written = tokio::task::spawn_blocking(write).await;
             let written = written.unwrap_or_else(|e| Err(RuntimeError::Gone(e.to_string())))?;
             let image = self.files.known(&written.path, written.digest.clone());
             image

@@ -3,8 +3,8 @@
 //! The account with the least virtual time (CPU time over weight) runs next. Fair is not yet
 //! prompt: guests that compute begin together and would stay side by side, each run a turn once
 //! everybody has had one, and a guest that needs little, once it has had that little, would wait
-//! for the whole round. So newcomers are spread over a turn, after which whoever needs little
-//! waits for few; and who slept comes back with a little credit, so that its next steps are not
+//! for the whole round. So a newcomer's first turn costs it up to twice, each another part: turns
+//! are spread then, and whoever needs little waits for few. And who slept comes back with a little credit, so that its next steps are not
 //! behind those who merely computed meanwhile.
 
 use std::cmp::Reverse;
@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use crate::account::Account;
 
 use super::task::Task;
-use super::tick;
 
 /// CPU time for which a guest that slept comes before the others: some hundred wakes.
 const CREDIT: Duration = Duration::from_millis(1);
@@ -33,7 +32,7 @@ pub(super) struct Queue {
     sequence: u64,
     /// The virtual time of the latest task taken: where newcomers and sleepers start.
     least: u64,
-    /// How far the latest newcomer was spread, in parts of a turn of 2^32.
+    /// What the latest newcomer's first turn costs on top, in parts of 2^32.
     spread: u32,
     idle_workers: usize,
     /// Whether a worker looks for work instead of sleeping.
@@ -90,15 +89,14 @@ impl Queue {
         }));
     }
 
-    /// Where an account stands in line. One that is new stands in front, and pays a part of a turn
-    /// after its first.
+    /// Where an account stands in line. One that is new stands in front, and pays more for that.
     fn place(&mut self, account: &Account) -> u64 {
         if !account.enters() {
             return account.catch_up(self.least, CREDIT);
         }
         let place = account.catch_up(self.least, Duration::ZERO);
         self.spread = self.spread.wrapping_add(GOLDEN);
-        account.defer(tick::PERIOD.mul_f64(f64::from(self.spread) / f64::from(u32::MAX)));
+        account.surcharge(self.spread);
         place
     }
 

@@ -333,6 +333,8 @@ const CASES: &[Case] = &[
     ("kexec_load", libc::SYS_kexec_load, ANY, PERM),
     ("reboot", libc::SYS_reboot, ANY, PERM),
     ("open_by_handle_at", libc::SYS_open_by_handle_at, ANY, PERM),
+    // A lock on compiled code or its shelf would hold up every run of this user.
+    ("flock", libc::SYS_flock, ANY, PERM),
     ("sendmsg", libc::SYS_sendmsg, ANY, PERM),
     ("sendmmsg", libc::SYS_sendmmsg, ANY, PERM),
     ("mknodat", libc::SYS_mknodat, ANY, PERM),

@@ -312,7 +312,14 @@ fn build(plan: &Plan) -> (Pod, MountTable) {
 fn by_kernel(directory: &Path, path: &str) -> Result<i64, FsError> {
     let top = rustix::fs::open(directory, OFlags::PATH, Mode::empty()).unwrap();
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let found = rustix::fs::openat2(&top, path, OFlags::PATH, Mode::empty(), resolve);
+    let found = loop {
+        match rustix::fs::openat2(&top, path, OFlags::PATH, Mode::empty(), resolve) {
+            // Somebody on this machine renamed or mounted something meanwhile, and the kernel
+            // does not say where.
+            Err(Errno::AGAIN) => {}
+            found => break found,
+        }
+    };
     match found {
         Ok(found) if same(&found, &top) => Ok(0),
         Ok(found) => Ok(rustix::fs::fstat(&found).unwrap().st_mtime),

@@ -4,7 +4,7 @@ use std::future::pending;
 
 use model::runtime::Limits;
 
-use super::super::Shared;
+use super::super::{Shared, tick};
 use super::*;
 
 fn task(shared: &Arc<Shared>, cpu_weight: u32) -> Arc<Task> {
@@ -93,6 +93,7 @@ fn newcomers_come_first_and_are_spread_afterwards() {
     for _ in 0..10 {
         queue.push(task(&shared, 100));
         let newcomer = taken(&mut queue);
+        newcomer.account().charge(tick::PERIOD);
         first.push(newcomer.account().virtual_time());
     }
     first.sort_unstable();
@@ -100,4 +101,21 @@ fn newcomers_come_first_and_are_spread_afterwards() {
     let gaps = first.windows(2).map(|pair| pair[1] - pair[0]);
     let longest = gaps.max().expect("gaps");
     assert!(longest < turn / 5, "a gap of {longest} in a turn of {turn}");
+}
+
+#[test]
+fn a_newcomer_that_is_light_pays_for_what_it_used_and_no_more() {
+    let shared = Arc::new(Shared::new(1));
+    for weight in [2, 10, 100, 1000] {
+        let mut queue = Queue::default();
+        for _ in 0..2 {
+            queue.push(task(&shared, weight));
+            let newcomer = taken(&mut queue);
+            let before = newcomer.account().virtual_time();
+            newcomer.account().charge(Duration::from_micros(50));
+            let paid = newcomer.account().virtual_time() - before;
+            let used = 50_000 * 1000 / u64::from(weight);
+            assert!((used..=2 * used).contains(&paid), "weight {weight}: {paid}");
+        }
+    }
 }

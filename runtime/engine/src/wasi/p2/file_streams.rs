@@ -50,6 +50,8 @@ enum Writing {
     Waiting(JoinHandle<Result<u64, FsError>>),
     /// The last write failed, and nobody has been told yet.
     Failed(FsError),
+    /// The last write has ended the guest: nobody hears what came of it.
+    Ended,
 }
 
 // === impl FileReader ===
@@ -157,8 +159,8 @@ impl FileWriter {
         match std::mem::replace(&mut self.state, Writing::Idle) {
             Writing::Idle => Ok(CHUNK),
             Writing::Failed(error) => Err(failed(error)),
-            waiting @ Writing::Waiting(_) => {
-                self.state = waiting;
+            none @ (Writing::Waiting(_) | Writing::Ended) => {
+                self.state = none;
                 Ok(0)
             }
         }
@@ -197,7 +199,7 @@ impl OutputStream for FileWriter {
         // What was accepted is under way; check-write says 0 until it has arrived.
         match self.state {
             Writing::Failed(_) => self.room().map(drop),
-            Writing::Idle | Writing::Waiting(_) => Ok(()),
+            Writing::Idle | Writing::Waiting(_) | Writing::Ended => Ok(()),
         }
     }
 
@@ -209,11 +211,18 @@ impl OutputStream for FileWriter {
 #[wasmtime_wasi::async_trait]
 impl Pollable for FileWriter {
     async fn ready(&mut self) {
-        if let Writing::Waiting(write) = &mut self.state {
-            self.state = match self.files.settled(write.await).await {
-                Ok(_) => Writing::Idle,
-                Err(error) => Writing::Failed(error),
-            };
+        match &mut self.state {
+            Writing::Idle | Writing::Failed(_) => {}
+            Writing::Waiting(write) => {
+                let written = write.await;
+                // Should no result ever come of it, whoever asks again must not wait for the write.
+                self.state = Writing::Ended;
+                self.state = match self.files.settled(written).await {
+                    Ok(_) => Writing::Idle,
+                    Err(error) => Writing::Failed(error),
+                };
+            }
+            Writing::Ended => std::future::pending().await,
         }
     }
 }
@@ -222,3 +231,6 @@ impl Pollable for FileWriter {
 fn failed(error: FsError) -> StreamError {
     StreamError::LastOperationFailed(error.into())
 }
+
+#[cfg(test)]
+mod tests;
