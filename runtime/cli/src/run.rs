@@ -11,6 +11,7 @@
 //! it stops as on Ctrl-C, with the exit code of a program that SIGPIPE ends: `wasmpod run … | head`
 //! is over when head is.
 
+mod ending;
 mod from_bytes;
 mod json;
 mod load;
@@ -27,9 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use api::Workload;
 use host::CodeStore;
 use node::{ManifestObjects, Node, PodHandle, Router};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -39,6 +40,7 @@ use crate::data_dir::DataDir;
 use crate::images::{FileImages, Files};
 use crate::options::{Common, Run};
 use crate::output::Output;
+use ending::{Signals, until_all_end};
 use load::Loaded;
 use printer::Printer;
 use summary::Summary;
@@ -111,17 +113,20 @@ async fn to_the_end(
     );
     let mut signals = Signals::listen()?;
     collect_dead_runs(data);
-    let mut pods = Vec::new();
-    let mut ends = JoinSet::new();
-    for admitted in &loaded.workload.pods {
-        let handle = node.run_pod(admitted.pod.clone());
-        ends.spawn(printer::statuses(Arc::clone(&printer), handle.clone()));
-        pods.push(handle);
-    }
+    let (pods, ends) = start(&node, &printer, &loaded.workload);
     if let Some(pod) = pods.first().filter(|_| loaded.stdin) {
         tokio::spawn(forward_stdin(pod.clone(), loaded.container.clone()));
     }
-    let end = until_all_end(&pods, ends, &mut signals, &mut failures, printer.output()).await;
+    let grace = loaded.workload.pods.iter().map(|it| it.pod.grace_period);
+    let longest = grace.max().unwrap_or_default();
+    let end = until_all_end(
+        (&pods, longest),
+        ends,
+        &mut signals,
+        &mut failures,
+        printer.output(),
+    )
+    .await;
     let mut summary = summary::of(&pods, end.asked);
     if end.failed.is_some() {
         summary.exit_code = FAILURE;
@@ -134,6 +139,21 @@ async fn to_the_end(
         () = tokio::time::sleep(LAST_CALLS), if printer.output().is_in_a_hurry() => {}
     }
     Ok(ExitCode::from(whole_or_not(&printer, summary.exit_code)))
+}
+
+/// Starts every pod; each of the tasks prints what becomes of one, and ends with it.
+fn start(
+    node: &Node,
+    printer: &Arc<Printer>,
+    workload: &Workload,
+) -> (Vec<PodHandle>, JoinSet<()>) {
+    let (mut pods, mut ends) = (Vec::new(), JoinSet::new());
+    for admitted in &workload.pods {
+        let handle = node.run_pod(admitted.pod.clone());
+        ends.spawn(printer::statuses(Arc::clone(printer), handle.clone()));
+        pods.push(handle);
+    }
+    (pods, ends)
 }
 
 /// The exit code of a run that would end with this one: no success where output is lost.
@@ -155,97 +175,10 @@ fn collect_dead_runs(data: &DataDir) {
     tokio::task::spawn_blocking(move || claim::collect(&data));
 }
 
-/// Why all pods have ended, if not by themselves.
-#[derive(Default)]
-struct End {
-    /// The signal that asked for it.
-    asked: Option<SignalKind>,
-    /// What the one container cannot run without.
-    failed: Option<String>,
-}
-
-/// Waits until every pod has ended; says what asked for it, if something did.
-async fn until_all_end(
-    pods: &[PodHandle],
-    mut ends: JoinSet<()>,
-    signals: &mut Signals,
-    failures: &mut mpsc::UnboundedReceiver<String>,
-    output: &Output,
-) -> End {
-    let mut end = End::default();
-    loop {
-        let asked = end.asked.is_some();
-        let signal = tokio::select! {
-            ended = ends.join_next() => match ended {
-                Some(_) => continue,
-                None => return end,
-            },
-            Some(why) = failures.recv() => {
-                stop(pods, true);
-                end.failed.get_or_insert(why);
-                continue;
-            }
-            signal = signals.next() => signal,
-            () = output.unread(), if !asked => SignalKind::pipe(),
-        };
-        if asked {
-            // Guests that wait for a reader cannot end before what they wrote is taken.
-            output.hurry();
-        }
-        stop(pods, asked);
-        end.asked.get_or_insert(signal);
-    }
-}
-
 /// Prints what is left to be said, and waits until it is written.
 async fn last_words(printer: &Printer, summary: &Summary, failed: Option<String>) {
     printer.summary(summary, failed.as_deref()).await;
     printer.output().finish().await;
-}
-
-/// The signals that end a run.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-    /// Ctrl-\\: a terminal's other way to end a program. It leaves no core here.
-    quit: Signal,
-}
-
-// === impl Signals ===
-
-impl Signals {
-    /// Listens from now on.
-    fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
-            quit: listen(SignalKind::quit())?,
-        })
-    }
-
-    /// The next one that comes.
-    async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = self.hangup.recv() => SignalKind::hangup(),
-            _ = self.quit.recv() => SignalKind::quit(),
-        }
-    }
-}
-
-/// The first time asks the pods to stop, each within its grace period; the second ends them.
-fn stop(pods: &[PodHandle], again: bool) {
-    for pod in pods {
-        if again {
-            pod.kill();
-        } else {
-            pod.stop(None);
-        }
-    }
 }
 
 /// Gives this process' standard input to the container, for as long as it takes it.

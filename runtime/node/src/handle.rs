@@ -34,13 +34,25 @@ pub struct Report {
     pub over: bool,
 }
 
+/// What a pod has a container for, and so what its end means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Role {
+    /// One of `spec.containers`: its end is the pod's.
+    #[default]
+    Main,
+    /// Runs before them, and fails the pod where it fails.
+    Init,
+    /// Runs beside them, and ends with them, however.
+    Sidecar,
+}
+
 /// What the ended instances of a container used in all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerUsage {
     /// The container.
     pub container: String,
-    /// An init container or sidecar, whose end is not the pod's.
-    pub sidecar_or_init: bool,
+    /// What the pod has it for.
+    pub role: Role,
     /// Time on a CPU.
     pub cpu: Duration,
     /// The most memory of any of them, in bytes.

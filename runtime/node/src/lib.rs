@@ -31,7 +31,7 @@ mod worker;
 
 pub use config::{Clock, Config, Dns};
 pub use exec::{Exec, ExecError, ExecRequest};
-pub use handle::{ContainerUsage, Hindrance, PodEvent, PodHandle, Report};
+pub use handle::{ContainerUsage, Hindrance, PodEvent, PodHandle, Report, Role};
 pub use images::{ImageError, ImageWant, Images, PreparedImage};
 pub use logs::{LogLine, LogSink};
 pub use node::Node;

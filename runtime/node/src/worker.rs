@@ -30,7 +30,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
 use tokio::sync::{oneshot, watch};
 
 use crate::exec::{Exec, ExecError, ExecRequest};
-use crate::handle::{ContainerUsage, Hindrance, Report};
+use crate::handle::{ContainerUsage, Hindrance, Report, Role};
 use crate::images::PreparedImage;
 use crate::node::Shared;
 use orders::{Bond, Orders};
@@ -107,16 +107,22 @@ impl Worker {
         state: State,
         queue: WeakUnboundedSender<Message>,
     ) -> Self {
-        let inits = pod
-            .init_containers
+        let inits = pod.init_containers.iter().map(|container| {
+            let role = match container.is_sidecar() {
+                true => Role::Sidecar,
+                false => Role::Init,
+            };
+            (container, role)
+        });
+        let mains = pod
+            .containers
             .iter()
-            .map(|container| (container, true));
-        let mains = pod.containers.iter().map(|container| (container, false));
+            .map(|container| (container, Role::Main));
         let usage = inits
             .chain(mains)
-            .map(|(container, sidecar_or_init)| ContainerUsage {
+            .map(|(container, role)| ContainerUsage {
                 container: container.name.clone(),
-                sidecar_or_init,
+                role,
                 ..ContainerUsage::default()
             })
             .collect();

@@ -212,13 +212,15 @@ impl Node {
 // === impl OpenFile ===
 
 impl OpenFile {
-    /// Takes a file just opened. Errors: is-directory, no-such-device for what is not a file.
+    /// Takes a file just opened. Errors: is-directory, no-such-device for what is not a file, access
+    /// for what is a process of the machine.
     fn new(file: OwnedFd, mount: usize, volume: &Arc<Volume>) -> Result<Self, FsError> {
         match kind_of(&fs::fstat(&file)?) {
             FileKind::RegularFile => {}
             FileKind::Directory => return Err(FsError::IsDirectory),
             _ => return Err(FsError::NoSuchDevice),
         }
+        volume.refuse_procfs(&file)?;
         volume.opened(file.as_fd())?;
         Ok(Self {
             file,

@@ -221,6 +221,15 @@ impl Volume {
         }
     }
 
+    /// Refuses what is of a process and no file, where this volume is of the machine: access. It is
+    /// this process that opens files, so `/proc/self/mem` would be the memory of its runtime.
+    pub(crate) fn refuse_procfs(&self, opened: impl AsFd) -> Result<(), FsError> {
+        match &self.body {
+            Body::Host(_) if host_path::is_procfs(opened)? => Err(FsError::Access),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes it, once.
     pub(crate) fn make(&self) -> Result<(), VolumeError> {
         if self.is_made() {

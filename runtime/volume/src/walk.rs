@@ -231,6 +231,10 @@ impl<'a> Walk<'a> {
         if self.trail.len() >= TRAIL {
             return Err(FsError::NameTooLong);
         }
+        if let Some(directory) = place.directory() {
+            let volume = &self.table.mount(place.mount)?.volume;
+            volume.refuse_procfs(directory)?;
+        }
         self.trail.push(Stop {
             place,
             name,

@@ -300,3 +300,42 @@ fn storage_without_a_limit_is_what_the_machine_has() -> anyhow::Result<()> {
     assert!(value > 0, "{logs}");
     Ok(())
 }
+
+#[test]
+fn a_sidecar_has_no_say_in_the_exit_code() -> anyhow::Result<()> {
+    for code in ["3", "0"] {
+        let sidecar = json!({"restartPolicy": "Always"});
+        let pod = Pod::new("p")
+            .init("beside", "life", &["deaf"], sidecar)
+            .container("c", "host", &["exit", code], Value::Null)
+            .spec(json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 0}));
+        let ended = Run::of(pod)?.finish()?;
+        assert_eq!(
+            ended.code.map(|code| code.to_string()).as_deref(),
+            Some(code),
+            "{}",
+            ended.said.transcript()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_published_port_that_is_taken_is_refused() -> anyhow::Result<()> {
+    let tcp = std::net::TcpListener::bind("0.0.0.0:0")?;
+    let udp = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    let (tcp, udp) = (&tcp.local_addr()?.port(), &udp.local_addr()?.port());
+    for (port, publish) in [(tcp, format!("{tcp}:80")), (udp, format!("{udp}:80/udp"))] {
+        let image = guest("hello")?;
+        let image = image.to_string_lossy();
+        let ended = Run::new()?
+            .args(["--publish", &publish, &image])
+            .for_a_person()
+            .finish()?;
+        let told = ended.said.text();
+        assert_eq!(ended.code, Some(125), "{told}");
+        let part = format!("port {port} of this machine is taken");
+        assert!(told.contains(&part), "{told}");
+    }
+    Ok(())
+}

@@ -58,6 +58,17 @@ fn output_that_nobody_reads_holds_back_the_guest_that_writes_and_nothing_else() 
 }
 
 #[test]
+fn a_stop_ends_although_nobody_reads() -> anyhow::Result<()> {
+    let pod = loud().spec(json!({"terminationGracePeriodSeconds": 0}));
+    let mut running = Run::of(pod)?.unread().start()?;
+    wait_event(&mut running, "loud/c: Normal Started")?;
+    running.signal(Signal::TERM)?;
+    let ended = running.finish()?;
+    assert_eq!(ended.code, Some(143), "{}", ended.said.transcript());
+    Ok(())
+}
+
+#[test]
 fn a_run_whose_reader_goes_ends_as_if_by_sigpipe() -> anyhow::Result<()> {
     let mut running = Run::of(loud())?.unread().start()?;
     wait_event(&mut running, "loud/c: Normal Started")?;

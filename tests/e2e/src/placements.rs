@@ -479,3 +479,27 @@ fn compiled_code_that_was_cut_is_compiled_again() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_pod_host_that_hangs_holds_no_stop_up() -> anyhow::Result<()> {
+    for (grace, signals) in [(30, 2), (0, 1)] {
+        let pod = server("hangs").spec(json!({"terminationGracePeriodSeconds": grace}));
+        let mut running = run_in("child", pod)?.start()?;
+        running.wait_ready("hangs")?;
+        let children = descendants(running.process())?;
+        anyhow::ensure!(!children.is_empty(), "there is no child");
+        for child in &children {
+            kill_process(*child, Signal::STOP)?;
+        }
+        for _ in 0..signals {
+            running.signal(Signal::TERM)?;
+            running.wait_for("the signal to be heard", |line| {
+                line.event("hangs", "Killing").map(drop)
+            })?;
+        }
+        let ended = running.finish()?;
+        assert_eq!(ended.code, Some(143), "{}", ended.said.transcript());
+        assert!(children.into_iter().all(is_gone), "a child is left");
+    }
+    Ok(())
+}

@@ -4,12 +4,21 @@
 //! |---|---|
 //! | `log` | pod, container, attempt, stream, time, text, partial |
 //! | `event` | pod, container, fieldPath, severity (Normal, Warning), reason, message, time |
-//! | `status` | pod, status: as in the Pod object |
+//! | `status` | pod, time, status: as in the Pod object, each time that it changes |
 //! | `summary` | exitCode, error: why nothing ran, pods: pod, phase, reason, message, containers |
 
+use std::time::SystemTime;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::summary::Summary;
+
+/// A time as containers' logs have it: RFC 3339 in UTC with nanoseconds.
+pub(super) fn time(time: SystemTime) -> String {
+    let time = Timestamp::try_from(time).unwrap_or_default();
+    time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
+}
 
 /// The last line of a run.
 pub(super) fn summary(summary: &Summary, error: Option<&str>) -> Value {

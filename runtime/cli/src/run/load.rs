@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -189,7 +190,7 @@ impl Loading {
             publish: options
                 .publish
                 .iter()
-                .map(|text| publish(text))
+                .map(|text| free(publish(text)?, text))
                 .collect::<anyhow::Result<_>>()?,
             cpu: options.cpu.clone(),
             memory: options.memory.clone(),
@@ -329,5 +330,24 @@ fn publish(text: &str) -> anyhow::Result<Publish> {
             protocol,
         }),
         _ => bail!("--publish {text}: write it as HOST:CONTAINER with ports from 1 to 65535"),
+    }
+}
+
+/// Refuses a port of this machine that another program has: nobody would find the container there.
+fn free(publish: Publish, text: &str) -> anyhow::Result<Publish> {
+    let at = (Ipv4Addr::UNSPECIFIED, publish.host);
+    let bound = match publish.protocol {
+        Protocol::Udp => UdpSocket::bind(at).map(drop),
+        _ => TcpListener::bind(at).map(drop),
+    };
+    match bound {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let port = publish.host;
+            bail!(
+                "--publish {text}: port {port} of this machine is taken: stop who has it, or publish another"
+            )
+        }
+        // What this user may not open opens elsewhere, and an Event says where.
+        _ => Ok(publish),
     }
 }

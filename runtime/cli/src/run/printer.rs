@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use model::pod::Identity;
 use model::runtime::Stream;
@@ -66,7 +67,7 @@ impl Printer {
                     "severity": if event.warning { "Warning" } else { "Normal" },
                     "reason": event.reason,
                     "message": event.message,
-                    "time": api::status::rfc3339(event.time),
+                    "time": json::time(event.time),
                 });
                 self.output.print_event(Stream::Stdout, line_of(&object));
             }
@@ -86,7 +87,7 @@ impl Printer {
                 "container": &*line.container,
                 "attempt": line.attempt,
                 "stream": match line.stream { Stream::Stdout => "stdout", Stream::Stderr => "stderr" },
-                "time": api::status::rfc3339(line.time),
+                "time": json::time(line.time),
                 "text": String::from_utf8_lossy(&line.text),
                 "partial": line.partial,
             });
@@ -97,15 +98,22 @@ impl Printer {
         self.output.print(line.stream, text).await;
     }
 
-    async fn status(&self, pod: &PodHandle, report: &node::Report) {
+    /// A pod's status, where it is another than the one that was printed `last`.
+    async fn status(&self, pod: &PodHandle, report: &node::Report, last: &mut Value) {
         if self.terminal.is_some() {
+            return;
+        }
+        let status = api::status::to_json(&report.status);
+        if *last == status {
             return;
         }
         let object = json!({
             "type": "status",
             "pod": name(pod.identity()),
-            "status": api::status::to_json(&report.status),
+            "time": json::time(SystemTime::now()),
+            "status": &status,
         });
+        *last = status;
         self.object(&object).await;
     }
 
@@ -130,13 +138,14 @@ pub(crate) async fn statuses(printer: Arc<Printer>, pod: PodHandle) {
     let mut reports = pod.report();
     let ended = pod.ended();
     tokio::pin!(ended);
+    let mut last = Value::Null;
     loop {
         tokio::select! {
             biased;
             changed = reports.changed() => match changed {
                 Ok(()) => {
                     let report = Arc::clone(&reports.borrow_and_update());
-                    printer.status(&pod, &report).await;
+                    printer.status(&pod, &report, &mut last).await;
                 }
                 Err(_) => break,
             },
@@ -145,7 +154,7 @@ pub(crate) async fn statuses(printer: Arc<Printer>, pod: PodHandle) {
     }
     if reports.has_changed().unwrap_or(false) {
         let report = Arc::clone(&reports.borrow_and_update());
-        printer.status(&pod, &report).await;
+        printer.status(&pod, &report, &mut last).await;
     }
 }
 

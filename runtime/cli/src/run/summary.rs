@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use model::status::{ContainerState, ContainerStatus, Phase};
-use node::{Hindrance, PodHandle};
+use node::{Hindrance, PodHandle, Role};
 use tokio::signal::unix::SignalKind;
 
 /// The last word of a run.
@@ -66,6 +66,16 @@ fn shown(container: &ContainerStatus, hindrances: &[Hindrance]) -> (String, Opti
     }
 }
 
+/// Whether a container's exit code may be the run's. A sidecar is ended by wasmpod: its code says
+/// nothing of the pod. An init container that failed and was run anew is forgiven.
+fn counts(role: Role, phase: Phase) -> bool {
+    match role {
+        Role::Main => true,
+        Role::Init => phase == Phase::Failed,
+        Role::Sidecar => false,
+    }
+}
+
 /// The summary of pods that have ended.
 pub(crate) fn of(pods: &[PodHandle], stopped_by: Option<SignalKind>) -> Summary {
     let mut exit_code = 0;
@@ -87,9 +97,8 @@ pub(crate) fn of(pods: &[PodHandle], stopped_by: Option<SignalKind>) -> Summary 
                 .iter()
                 .find(|usage| usage.container == container.name);
             let (state, code, message) = shown(container, &report.hindrances);
-            let counts =
-                usage.is_none_or(|usage| !usage.sidecar_or_init) || status.phase == Phase::Failed;
-            if counts && exit_code == 0 {
+            if exit_code == 0 && counts(usage.map_or(Role::Main, |usage| usage.role), status.phase)
+            {
                 exit_code = code.unwrap_or_default();
             }
             row.containers.push(ContainerRow {

@@ -77,14 +77,13 @@ impl Terminal {
         }
         let kind = if event.warning { "Warning" } else { "Normal" };
         let (time, reason) = (time_of_day(event.time), &event.reason);
-        let message = escaped(event.message.as_bytes());
-        let message = message.trim_end();
+        let message = indented(&escaped(event.message.as_bytes()));
         format!("{start}{time} {about}: {kind} {reason}: {message}{end}\n").into_bytes()
     }
 
     /// Why nothing ran.
     pub(crate) fn error(&self, why: &str) -> Vec<u8> {
-        format!("error: {}\n", escaped(why.as_bytes()).trim_end()).into_bytes()
+        format!("error: {}\n", indented(&escaped(why.as_bytes()))).into_bytes()
     }
 
     /// The last word: a table of all containers.
@@ -104,7 +103,8 @@ impl Terminal {
         for pod in &summary.pods {
             if !pod.reason.is_empty() {
                 // Writing to a string does not fail.
-                let _ = writeln!(messages, "{}: {}: {}", pod.name, pod.reason, pod.message);
+                let message = indented(&pod.message);
+                let _ = writeln!(messages, "{}: {}: {message}", pod.name, pod.reason);
             }
             for container in &pod.containers {
                 rows.push(row(&pod.name, container));
@@ -114,7 +114,7 @@ impl Terminal {
                         "{}/{}: {}",
                         pod.name,
                         container.name,
-                        container.message.trim_end()
+                        indented(&container.message)
                     );
                 }
             }
@@ -134,9 +134,9 @@ impl Terminal {
                 if container.exit_code == Some(0) {
                     continue;
                 }
-                let message = escaped(container.message.as_bytes());
+                let message = indented(&escaped(container.message.as_bytes()));
                 // Writing to a string does not fail.
-                let _ = writeln!(failures, "{}: {}", container.state, message.trim_end());
+                let _ = writeln!(failures, "{}: {message}", container.state);
             }
         }
         failures.into_bytes()
@@ -208,6 +208,11 @@ fn aligned(rows: &[[String; 7]]) -> String {
     text
 }
 
+/// Text whose lines after the first cannot be taken for lines of ours: part of it may be a guest's.
+fn indented(text: &str) -> String {
+    text.trim_end().replace('\n', "\n    ")
+}
+
 /// Text with its control characters shown; line ends and tabs stay.
 pub(crate) fn escaped(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -251,17 +256,17 @@ mod tests {
             field_path: None,
             warning,
             reason: "Started".to_owned(),
-            message: "it \u{1b} began\n".to_owned(),
+            message: "it \u{1b} began\n13:04:05.678Z other: Normal Killing: forged\n".to_owned(),
             time: SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(47_045_678),
         };
         for (event, line) in [
             (
                 event("default", Some("c"), false),
-                "13:04:05.678Z web/c: Normal Started: it \\u{1b} began\n",
+                "13:04:05.678Z web/c: Normal Started: it \\u{1b} began\n    13:04:05.678Z other: Normal Killing: forged\n",
             ),
             (
                 event("shop", None, true),
-                "13:04:05.678Z shop/web: Warning Started: it \\u{1b} began\n",
+                "13:04:05.678Z shop/web: Warning Started: it \\u{1b} began\n    13:04:05.678Z other: Normal Killing: forged\n",
             ),
         ] {
             assert_eq!(String::from_utf8_lossy(&terminal.event(&event)), line);

@@ -6,6 +6,7 @@ use model::status::Phase;
 use model::volume::{ObjectFiles, Projection, Source, Volume};
 
 use super::*;
+use crate::Role;
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_from_beginning_to_end() {
@@ -97,12 +98,19 @@ async fn init_containers_sidecars_and_main_containers() {
             "2 remove_pod",
         ]
     );
-    let roles: Vec<(&str, bool)> = report
+    let roles: Vec<(&str, Role)> = report
         .usage
         .iter()
-        .map(|usage| (usage.container.as_str(), usage.sidecar_or_init))
+        .map(|usage| (usage.container.as_str(), usage.role))
         .collect();
-    assert_eq!(roles, [("proxy", true), ("setup", true), ("app", false)]);
+    assert_eq!(
+        roles,
+        [
+            ("proxy", Role::Sidecar),
+            ("setup", Role::Init),
+            ("app", Role::Main)
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]

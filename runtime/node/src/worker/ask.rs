@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::lifecycle::{Event, Hook, Place, ProbeKind, ProbeOutcome};
 use model::probe::Handler;
-use model::runtime::{ExecSpec, InstanceId, PodId, Runtime, RuntimeError};
+use model::runtime::{ExecSpec, Exit, InstanceId, PodId, Runtime, RuntimeError};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
@@ -192,8 +192,12 @@ fn exec_hook(words: &[String], ended: Result<Finished, RuntimeError>) -> Result<
     let (error, output) = match ended {
         Ok(finished) if finished.exit.code == 0 => return Ok(()),
         Ok(finished) => {
-            let code = finished.exit.code;
-            (format!("command exited with {code}"), finished.output)
+            let Exit { code, message, .. } = &finished.exit;
+            let why = if message.is_empty() { "" } else { ": " };
+            (
+                format!("command exited with {code}{why}{message}"),
+                finished.output,
+            )
         }
         Err(error) => (error.to_string(), String::new()),
     };
@@ -201,6 +205,18 @@ fn exec_hook(words: &[String], ended: Result<Finished, RuntimeError>) -> Result<
         "Exec lifecycle hook ({}) failed - error: {error}, message: {output:?}",
         words.join(" ")
     ))
+}
+
+/// What a command that failed has printed, and what ended it where it did not end by itself.
+fn failed_command(finished: Finished) -> String {
+    let (mut told, exit) = (finished.output, finished.exit);
+    if !exit.message.is_empty() {
+        if !told.is_empty() && !told.ends_with('\n') {
+            told.push('\n');
+        }
+        told.push_str(&format!("{}: {}", exit.reason, exit.message));
+    }
+    told
 }
 
 /// What a command says of its container; nothing if it did not end in time.
@@ -211,7 +227,7 @@ fn exec_probe(
 ) -> ProbeOutcome {
     match ended {
         Some(Ok(finished)) if finished.exit.code == 0 => ProbeOutcome::Success,
-        Some(Ok(finished)) => ProbeOutcome::Failure(finished.output),
+        Some(Ok(finished)) => ProbeOutcome::Failure(failed_command(finished)),
         // Exit code 127, as a shell says it.
         Some(Err(error @ RuntimeError::CommandNotFound(_))) => {
             ProbeOutcome::Failure(error.to_string())
@@ -231,4 +247,35 @@ async fn connect(runtime: &dyn Runtime, pod: PodId, port: u16) -> Result<UnixStr
     let stream = std::os::unix::net::UnixStream::from(connection.0);
     stream.set_nonblocking(true).map_err(broken)?;
     UnixStream::from_std(stream).map_err(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_says_what_its_command_printed_and_what_ended_it() {
+        let oom = "the container asked for too much";
+        for (output, message, told) in [
+            ("not yet\n", "", "not yet\n"),
+            ("", "", ""),
+            ("", oom, "OOMKilled: the container asked for too much"),
+            (
+                "half",
+                oom,
+                "half\nOOMKilled: the container asked for too much",
+            ),
+        ] {
+            let exit = Exit {
+                code: 137,
+                reason: "OOMKilled".to_owned(),
+                message: message.to_owned(),
+            };
+            let finished = Finished {
+                exit,
+                output: output.to_owned(),
+            };
+            assert_eq!(failed_command(finished), told);
+        }
+    }
 }

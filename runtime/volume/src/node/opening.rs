@@ -185,6 +185,7 @@ impl Node {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match fs::openat(entry.directory()?, &entry.name, flags, Mode::empty()) {
             Ok(directory) => {
+                self.volume(entry.parent.mount)?.refuse_procfs(&directory)?;
                 let place = Place::real(entry.parent.mount, None, Arc::new(directory));
                 let path = self.path_of(walk, Some(entry));
                 self.open_place(place, path, options).map(Attempt::Opened)

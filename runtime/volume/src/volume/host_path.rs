@@ -100,7 +100,17 @@ impl HostPath {
                 expected,
             });
         }
-        self.real(volume).map(|_| ())
+        let real = self.real(volume)?;
+        if fs::statfs(real).is_ok_and(|about| about.f_type == fs::PROC_SUPER_MAGIC) {
+            return Err(VolumeError::Path {
+                volume: volume.to_owned(),
+                field: "hostPath.path",
+                path: self.path.display().to_string(),
+                problem: "is of /proc, which would show a container the processes of this machine \
+                          and the runtime itself; name another path",
+            });
+        }
+        Ok(())
     }
 
     /// Opens it without following a link.
@@ -187,6 +197,11 @@ fn open_name_by_name(path: &Path) -> Result<OwnedFd, Errno> {
         }
     }
     Ok(at)
+}
+
+/// Whether it is of /proc, wherever that is mounted.
+pub(super) fn is_procfs(opened: impl AsFd) -> Result<bool, Errno> {
+    Ok(fs::fstatfs(opened)?.f_type == fs::PROC_SUPER_MAGIC)
 }
 
 #[cfg(test)]

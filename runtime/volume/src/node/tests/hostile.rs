@@ -217,3 +217,41 @@ fn a_moved_directory_does_not_take_its_descriptor_out() {
     symlink("../file", pod.path("outside/b/link")).unwrap();
     assert_eq!(get(&inner, "link"), Err(FsError::NotPermitted));
 }
+
+#[test]
+fn processes_of_the_machine_are_no_files_wherever_a_path_comes_to_them() {
+    let pod = Pod::new([("machine", crate::fixture::host("/".into()))]);
+    let top = pod.table(&[("machine", "/m")]).root();
+    // The memory of the process that opens it; a link to a process; what is told of another.
+    for path in [
+        "m/proc",
+        "m/proc/self",
+        "m/proc/self/mem",
+        "m/proc/self/maps",
+        "m/proc/self/../1/environ",
+        "m/proc/thread-self/mem",
+        "m/proc/sys/kernel/hostname",
+        "m/etc/../proc/self/mem",
+    ] {
+        for options in [&READ, &WRITE] {
+            let opened = top.open_at(path, true, options).map(drop);
+            let refused = [Err(FsError::Access), Err(FsError::IsDirectory)];
+            assert!(refused.contains(&opened), "{path}: {opened:?}");
+        }
+    }
+    assert_eq!(top.readlink_at("m/proc/self/exe"), Err(FsError::Access));
+    assert!(top.open_at("m/etc/passwd", true, &READ).is_ok());
+}
+
+#[test]
+fn no_host_path_is_of_a_process() {
+    for path in ["/proc", "/proc/self", "/proc/self/mem", "/proc/1"] {
+        let source = model::runtime::VolumeSource::Host {
+            path: path.into(),
+            kind: model::volume::HostPathType::Unset,
+        };
+        let pod = Pod::new([("proc", crate::fixture::spec(source))]);
+        let error = pod.volumes.check().expect_err(path);
+        assert!(error.to_string().contains("is of /proc"), "{error}");
+    }
+}
