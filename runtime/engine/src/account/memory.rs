@@ -19,6 +19,9 @@ use super::Account;
 /// Bytes that one table element costs the host.
 pub const TABLE_ELEMENT: usize = size_of::<usize>();
 
+/// The reason of every end for want of memory, and of no other.
+pub(crate) const OOM_KILLED: &str = "OOMKilled";
+
 /// Ends an instance whose account has no memory left.
 pub(crate) trait Victim: Send + Sync {
     /// Ends it at the next chance, as this tells.
@@ -164,9 +167,6 @@ pub(crate) fn killed(message: String) -> Exit {
         message,
     }
 }
-
-/// The reason of every end for want of memory, and of no other.
-pub(crate) const OOM_KILLED: &str = "OOMKilled";
 
 /// What files take, if they take anything.
 fn of_files(bytes: u64) -> String {
