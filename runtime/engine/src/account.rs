@@ -1,33 +1,26 @@
-//! What a container has used and may use: CPU time and memory.
+//! What a container has used and may use: CPU time here, memory in `memory`.
 //!
 //! One account per container. Its exec instances and its blocking file calls are charged to the
 //! same account, as processes of one cgroup are, and so is what it writes to volumes in memory.
-//! There its instances are ended when the limit is reached, all of them, as kubelet asks the kernel
-//! to do with a container's processes.
+
+mod memory;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use model::runtime::{Limits, Stats};
 use rustix::time::{ClockId, clock_gettime};
-use volume::{OverLimit, Payer};
+
+use self::memory::Memory;
+pub(crate) use self::memory::{OOM_KILLED, Victim, killed};
+pub use self::memory::{OutOfMemory, TABLE_ELEMENT};
 
 /// The period over which `limits.cpu` is a budget: the kernel's default for cgroups.
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// The smallest weight, in thousandths of a core: the kernel's smallest number of cpu shares.
 const LEAST_WEIGHT: u32 = 2;
-
-/// Bytes that one table element costs the host.
-pub const TABLE_ELEMENT: usize = size_of::<usize>();
-
-/// Ends an instance whose account has no memory left.
-pub(crate) trait Victim: Send + Sync {
-    /// Ends it at the next chance, with this as the reason.
-    fn end(&self, why: OutOfMemory);
-}
 
 /// Use and limits of one container.
 pub struct Account {
@@ -51,34 +44,8 @@ pub struct Account {
     budget: AtomicI64,
     /// Not scheduled while set.
     paused: AtomicBool,
-    /// Bytes, 0 for no limit.
-    memory_limit: AtomicU64,
-    memory: AtomicU64,
-    memory_peak: AtomicU64,
-    /// How much of it lies in files of volumes in memory.
-    in_files: AtomicU64,
-    /// Whether its instances were ended for want of it.
-    is_over: AtomicBool,
-    /// The instances that run on it; those that have ended are gone.
-    victims: Mutex<Vec<Weak<dyn Victim>>>,
+    memory: Memory,
     born: Instant,
-}
-
-/// A request for memory that the container's limit forbids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the container asked for {} of memory in all{}, over its limit of {} (peak {}): raise resources.limits.memory or use less",
-    mebibytes(.wanted), of_files(.in_files), mebibytes(.limit), mebibytes(.peak)
-)]
-pub struct OutOfMemory {
-    /// What it would have used.
-    pub wanted: u64,
-    /// What it may use.
-    pub limit: u64,
-    /// The most it had used.
-    pub peak: u64,
-    /// How much of that is files that it wrote to volumes in memory.
-    pub in_files: u64,
 }
 
 // === impl Account ===
@@ -97,12 +64,7 @@ impl Account {
             topped_up: AtomicU64::new(0),
             budget: AtomicI64::new(0),
             paused: AtomicBool::new(false),
-            memory_limit: AtomicU64::new(0),
-            memory: AtomicU64::new(0),
-            memory_peak: AtomicU64::new(0),
-            in_files: AtomicU64::new(0),
-            is_over: AtomicBool::new(false),
-            victims: Mutex::default(),
+            memory: Memory::default(),
             born: Instant::now(),
         };
         account.set_limits(limits);
@@ -117,7 +79,7 @@ impl Account {
         self.weight
             .store(limits.cpu_weight.max(LEAST_WEIGHT), Relaxed);
         self.cpu_limit.store(limits.cpu_limit.unwrap_or(0), Relaxed);
-        self.memory_limit.store(limits.memory.unwrap_or(0), Relaxed);
+        self.memory.set_limit(limits.memory);
     }
 
     /// Charges time on a CPU.
@@ -217,52 +179,13 @@ impl Account {
         self.paused.load(Relaxed)
     }
 
-    /// Takes memory, or says why not.
-    pub(crate) fn grow(&self, more: u64) -> Result<(), OutOfMemory> {
-        let limit = self.memory_limit.load(Relaxed);
-        let before = self.memory.fetch_add(more, Relaxed);
-        let wanted = before.saturating_add(more);
-        if limit != 0 && wanted > limit {
-            self.memory.fetch_sub(more, Relaxed);
-            return Err(OutOfMemory {
-                wanted,
-                limit,
-                peak: self.memory_peak.load(Relaxed),
-                in_files: self.in_files.load(Relaxed),
-            });
-        }
-        self.memory_peak.fetch_max(wanted, Relaxed);
-        Ok(())
-    }
-
-    /// Gives memory back.
-    pub(crate) fn shrink(&self, less: u64) {
-        self.memory.fetch_sub(less, Relaxed);
-    }
-
-    /// Ends this one too when the account has no memory left for what is written to files.
-    pub(crate) fn add_victim(&self, victim: Weak<dyn Victim>) {
-        let mut victims = self.victims();
-        victims.retain(|victim| victim.strong_count() > 0);
-        victims.push(victim);
-    }
-
-    /// Whether its instances were ended because there was no memory left for a file.
-    pub(crate) fn is_over(&self) -> bool {
-        self.is_over.load(Relaxed)
-    }
-
-    fn victims(&self) -> MutexGuard<'_, Vec<Weak<dyn Victim>>> {
-        self.victims.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Use so far; network counters are the caller's.
     pub fn stats(&self) -> Stats {
         Stats {
             cpu: Duration::from_nanos(self.cpu.load(Relaxed)),
             throttled: Duration::from_nanos(self.throttled.load(Relaxed)),
-            memory: self.memory.load(Relaxed),
-            memory_peak: self.memory_peak.load(Relaxed),
+            memory: self.memory.used(),
+            memory_peak: self.memory.peak(),
             received: 0,
             sent: 0,
         }
@@ -274,28 +197,6 @@ impl Account {
             0 => None,
             milli => Some(nanos(PERIOD).saturating_mul(u64::from(milli)) / 1000),
         }
-    }
-}
-
-impl Payer for Account {
-    fn take(&self, bytes: u64) -> Result<(), OverLimit> {
-        self.in_files.fetch_add(bytes, Relaxed);
-        let Err(why) = self.grow(bytes) else {
-            return Ok(());
-        };
-        self.in_files.fetch_sub(bytes, Relaxed);
-        self.is_over.store(true, Relaxed);
-        // Taken out, so that nothing is called under the lock.
-        let victims = std::mem::take(&mut *self.victims());
-        for victim in victims.iter().filter_map(Weak::upgrade) {
-            victim.end(why);
-        }
-        Err(OverLimit)
-    }
-
-    fn give(&self, bytes: u64) {
-        self.in_files.fetch_sub(bytes, Relaxed);
-        self.shrink(bytes);
     }
 }
 
@@ -316,23 +217,6 @@ pub(crate) fn thread_time() -> Duration {
     )
 }
 
-/// A size as people read it, to a tenth of a MiB.
-fn mebibytes(bytes: &u64) -> String {
-    let tenths = bytes.saturating_mul(10) >> 20;
-    format!("{}.{} MiB", tenths / 10, tenths % 10)
-}
-
-/// What files take, if they take anything.
-fn of_files(bytes: &u64) -> String {
-    match bytes {
-        0 => String::new(),
-        bytes => format!(
-            ", {} of it files in volumes of medium Memory",
-            mebibytes(bytes)
-        ),
-    }
-}
-
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -341,18 +225,18 @@ fn nanos(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn limits(cpu_limit: Option<u32>, memory: Option<u64>) -> Limits {
+    fn limits(cpu_limit: Option<u32>) -> Limits {
         Limits {
             cpu_weight: 500,
             cpu_limit,
-            memory,
+            memory: None,
             storage: None,
         }
     }
 
     #[test]
     fn debt_is_carried_over() {
-        let account = Account::new(limits(Some(200), None));
+        let account = Account::new(limits(Some(200)));
         let start = account.born;
         assert_eq!(account.wait_for_budget(start), None);
         account.charge(Duration::from_millis(50));
@@ -368,70 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn memory_over_the_limit_is_refused_and_told() {
-        let account = Account::new(limits(None, Some(100)));
-        assert_eq!(account.grow(60), Ok(()));
-        assert_eq!(
-            account.grow(60),
-            Err(OutOfMemory {
-                wanted: 120,
-                limit: 100,
-                peak: 60,
-                in_files: 0,
-            })
-        );
-        account.shrink(60);
-        assert_eq!(account.grow(100), Ok(()));
-        assert_eq!(account.stats().memory_peak, 100);
-    }
-
-    #[derive(Default)]
-    struct Ended(Mutex<Option<OutOfMemory>>);
-
-    impl Victim for Ended {
-        fn end(&self, why: OutOfMemory) {
-            *self.0.lock().unwrap() = Some(why);
-        }
-    }
-
-    #[test]
-    fn files_in_memory_count_with_the_rest_and_end_all_instances() {
-        let account = Account::new(limits(None, Some(10 << 20)));
-        let instances = [(); 2].map(|()| std::sync::Arc::new(Ended::default()));
-        for instance in &instances {
-            let weak = std::sync::Arc::downgrade(instance);
-            account.add_victim(weak);
-        }
-        assert_eq!(account.grow(4 << 20), Ok(()));
-        assert_eq!(account.take(5 << 20), Ok(()));
-        assert_eq!(account.stats().memory, 9 << 20);
-        account.give(1 << 20);
-        assert!(instances.iter().all(|it| it.0.lock().unwrap().is_none()));
-        assert!(!account.is_over());
-        assert_eq!(account.take(3 << 20), Err(OverLimit));
-        assert!(account.is_over());
-        for instance in instances {
-            let why = instance.0.lock().unwrap().take().expect("an end");
-            assert_eq!(
-                why.to_string(),
-                "the container asked for 11.0 MiB of memory in all, 7.0 MiB of it files in volumes \
-                 of medium Memory, over its limit of 10.0 MiB (peak 9.0 MiB): raise \
-                 resources.limits.memory or use less"
-            );
-        }
-        assert_eq!(account.stats().memory, 8 << 20, "nothing was taken");
-        assert!(account.grow(3 << 20).is_err(), "a guest's own memory too");
-    }
-
-    #[test]
     fn virtual_time_runs_slower_for_the_heavier() {
         let light = Account::new(Limits {
             cpu_weight: 100,
-            ..limits(None, None)
+            ..limits(None)
         });
         let heavy = Account::new(Limits {
             cpu_weight: 300,
-            ..limits(None, None)
+            ..limits(None)
         });
         light.charge(Duration::from_millis(10));
         heavy.charge(Duration::from_millis(30));

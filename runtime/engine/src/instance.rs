@@ -6,11 +6,13 @@
 //!                                                     └─ kill(exit)
 //! ```
 
+mod end;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::runtime::{Exit, InstanceId, Stats};
@@ -20,8 +22,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use volume::MountTable;
 use wasmtime::Store;
 
-use crate::account::{Account, OutOfMemory, Victim};
-use crate::executor::{Executor, TaskHandle};
+pub use self::end::signalled;
+use self::end::{End, exited, failed, start_error};
+use crate::account::{Account, OOM_KILLED, Victim};
+use crate::executor::Executor;
 use crate::files::FileCalls;
 use crate::guest::Guest;
 use crate::image::{Entry, Image, ImageError};
@@ -88,12 +92,6 @@ pub struct Program {
     pub grace_period: Duration,
     /// Where it is told what happens.
     pub reports: UnboundedSender<Report>,
-}
-
-/// Ends an instance from outside, once.
-struct End {
-    task: OnceLock<TaskHandle>,
-    told: Arc<OnceLock<Exit>>,
 }
 
 /// A pod's names, for guests that ask who they are.
@@ -233,10 +231,12 @@ impl Engine {
     async fn run(&self, program: Program, stdin: Option<Stdin>, stop: Arc<Stop>) -> Exit {
         let program = Arc::new(program);
         let guest = Guest::new(&program, stdin, stop);
-        match self.enter(&program.image, guest).await {
-            Ok(exit) => exit,
-            Err(error) => start_error(&error),
+        let entered = self.enter(&program.image, guest).await;
+        let exit = entered.unwrap_or_else(|error| start_error(&error));
+        if exit.reason == OOM_KILLED {
+            program.account.end_all(&exit);
         }
+        exit
     }
 
     /// Instantiates and calls the entry point. An error is one before that call.
@@ -284,11 +284,9 @@ impl Instance {
         let (account, net) = (Arc::clone(&program.account), program.net.clone());
         let (instance, reports) = (program.id, program.reports.clone());
         let done = {
-            let (told, account, net) = (Arc::clone(&end.told), Arc::clone(&account), net.clone());
+            let (told, account, net) = (end.told(), Arc::clone(&account), net.clone());
             move |exit: Option<Exit>| {
-                let exit = exit
-                    .or_else(|| told.get().cloned())
-                    .unwrap_or_else(|| signalled(9));
+                let exit = exit.or_else(|| told.get()).unwrap_or_else(|| signalled(9));
                 // Nobody listens any more only when the host is going away.
                 let _ = reports.send(Report::Ended {
                     instance,
@@ -343,39 +341,6 @@ impl Instance {
     }
 }
 
-// === impl End ===
-
-impl End {
-    fn new() -> Self {
-        Self {
-            task: OnceLock::new(),
-            told: Arc::default(),
-        }
-    }
-
-    /// What is to be ended; it may have been asked for meanwhile.
-    fn is_for(&self, task: TaskHandle) {
-        let task = self.task.get_or_init(|| task);
-        if self.told.get().is_some() {
-            task.kill();
-        }
-    }
-
-    fn kill(&self, exit: Exit) {
-        if self.told.set(exit).is_ok()
-            && let Some(task) = self.task.get()
-        {
-            task.kill();
-        }
-    }
-}
-
-impl Victim for End {
-    fn end(&self, why: OutOfMemory) {
-        self.kill(out_of_memory(&why));
-    }
-}
-
 fn stats(account: &Account, net: &PodNet) -> Stats {
     let counters = net.counters();
     Stats {
@@ -383,84 +348,4 @@ fn stats(account: &Account, net: &PodNet) -> Stats {
         sent: counters.sent,
         ..account.stats()
     }
-}
-
-/// An exit by its own will.
-fn exited(code: i32) -> Exit {
-    let code = code & 0xff;
-    let reason = if code == 0 { "Completed" } else { "Error" };
-    Exit {
-        code,
-        reason: reason.to_owned(),
-        message: String::new(),
-    }
-}
-
-/// An exit by a signal.
-pub fn signalled(signal: i32) -> Exit {
-    Exit {
-        code: 128 + signal,
-        reason: "Error".to_owned(),
-        message: String::new(),
-    }
-}
-
-/// An end at the memory limit.
-fn out_of_memory(why: &OutOfMemory) -> Exit {
-    Exit {
-        code: 137,
-        reason: "OOMKilled".to_owned(),
-        message: why.to_string(),
-    }
-}
-
-/// An end before the entry point was called.
-fn start_error(error: &wasmtime::Error) -> Exit {
-    match error.downcast_ref::<OutOfMemory>() {
-        Some(_) => failed(error),
-        None => Exit {
-            code: 128,
-            reason: "StartError".to_owned(),
-            message: told(error),
-        },
-    }
-}
-
-/// An end that was not the program's own will, or its call of `exit`.
-fn failed(error: &wasmtime::Error) -> Exit {
-    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-        return exited(exit.0);
-    }
-    if let Some(memory) = error.downcast_ref::<OutOfMemory>() {
-        return out_of_memory(memory);
-    }
-    if error.is::<wasmtime::GcHeapOutOfMemory<()>>() {
-        // The collected heap grows through the same limiter, which refused.
-        let message = "the container's garbage-collected memory cannot grow within its limit: raise resources.limits.memory or keep less";
-        return Exit {
-            code: 137,
-            reason: "OOMKilled".to_owned(),
-            message: message.to_owned(),
-        };
-    }
-    // As a process that aborts: 128 + SIGABRT.
-    Exit {
-        code: 134,
-        reason: "Error".to_owned(),
-        message: told(error),
-    }
-}
-
-/// The longest message of an end; Kubernetes keeps 4096 bytes of a termination message.
-const MESSAGE: usize = 2048;
-
-/// The causes of an error from the outermost on, the trap's place among them.
-fn told(error: &wasmtime::Error) -> String {
-    let mut message = format!("{error:#}");
-    let mut end = MESSAGE.min(message.len());
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message.truncate(end);
-    message
 }

@@ -175,8 +175,10 @@ impl Children {
         })
     }
 
-    /// Gives an order to the child that `of` finds. It is sent before anybody else's: under the
-    /// lock under which the child was found, and however late its answer is asked for.
+    /// Gives an order to the child that `of` finds. It is sent before anybody else's that comes
+    /// later: under the lock under which the child was found, and however late its answer is asked
+    /// for. Not so [`Child::connect`], which may have to wait until a descriptor can be sent: it is
+    /// sent when its answer is asked for, and of a pod that was removed meanwhile it fails.
     fn order<T: 'static>(
         &self,
         of: impl FnOnce(&mut State) -> Result<Child, RuntimeError>,

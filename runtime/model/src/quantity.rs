@@ -119,6 +119,12 @@ impl fmt::Display for Quantity {
     }
 }
 
+/// A count of bytes as people read it, in tenths of a MiB: `1.5 MiB`.
+pub fn mebibytes(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) >> 20;
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
 /// What is odd about a count of bytes in thousandths: whoever writes `64m` means mebibytes.
 ///
 /// Counts from a MiB on are somebody's arithmetic, and meant as they stand.
@@ -188,6 +194,12 @@ fn scale(suffix: &str) -> Option<(i128, i128)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_of_bytes_are_told_in_tenths() {
+        assert_eq!(mebibytes(1_600_000), "1.5 MiB");
+        assert_eq!(mebibytes(u64::MAX), "1759218604441.5 MiB");
+    }
 
     #[test]
     fn reads_what_kubernetes_reads() {

@@ -11,7 +11,9 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -188,16 +190,12 @@ impl PodVolumes {
     /// What could not be deleted; it may be tried again.
     pub fn remove(&self) -> Result<(), VolumeError> {
         self.close();
-        Self::remove_directory(&self.0.directory)?;
-        if self
-            .0
-            .volumes
-            .values()
-            .any(|volume| matches!(volume.body(), Body::Memory(_)))
-        {
-            Self::remove_directory(&self.0.memory.directory())?;
+        let mut volumes = self.0.volumes.values();
+        if volumes.any(|volume| matches!(volume.body(), Body::Memory(_))) {
+            // First: once the pod's directory is gone, nobody looks for the rest.
+            remove_ours(&self.0.memory.directory())?;
         }
-        Ok(())
+        Self::remove_directory(&self.0.directory)
     }
 
     /// Deletes a directory of ours. That it is absent is no error.
@@ -255,6 +253,34 @@ impl PodVolumes {
             ),
         }
         self
+    }
+}
+
+/// Deletes a directory with everything in it, following no link, if it is there and [ours](is_ours).
+///
+/// # Errors
+/// What could not be deleted; it may be tried again.
+pub fn remove_ours(directory: &Path) -> Result<(), VolumeError> {
+    match is_ours(directory) {
+        Ok(true) => PodVolumes::remove_directory(directory),
+        Ok(false) => Ok(()),
+        Err(source) => Err(VolumeError::Remove {
+            path: directory.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Whether a directory is there and belongs to the user of this process: in a place such as
+/// `/dev/shm` anybody may have made one of that name.
+///
+/// # Errors
+/// When that cannot be told.
+pub fn is_ours(directory: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(directory) {
+        Ok(about) => Ok(about.is_dir() && about.uid() == rustix::process::geteuid().as_raw()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

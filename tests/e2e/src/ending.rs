@@ -63,24 +63,26 @@ fn a_missing_compiler_is_refused_before_anything_runs() -> anyhow::Result<()> {
 #[test]
 fn an_image_that_cannot_be_had_ends_a_run_without_manifest() -> anyhow::Result<()> {
     let image = guest("hello")?;
-    for output in ["text", "json"] {
+    for format in ["text", "json"] {
         let folder = tempfile::tempdir()?;
         let compiler = "#!/bin/sh\necho 'no \x1b[1mspace' >&2\nexit 1\n";
         let mut command = installed(folder.path(), Some(compiler))?;
-        if output == "json" {
-            command.args(["--output", "json"]);
+        if format == "json" {
+            command.args(["--output", format]);
         }
         let output = command.arg(&image).output()?;
         let told = String::from_utf8_lossy(&output.stderr);
         let said = String::from_utf8_lossy(&output.stdout);
         let why = "exit status: 1: no ";
         assert_eq!(output.status.code(), Some(125), "{told}");
-        if let Some(last) = said.lines().last() {
+        if format == "json" {
+            let last = said.lines().last().unwrap_or_default();
             let summary: Value = serde_json::from_str(last)?;
             assert_eq!(summary["exitCode"], 125, "{summary}");
             let error = summary["error"].as_str().unwrap_or_default();
             assert!(error.contains(why), "{summary}");
         } else {
+            assert_eq!(said, "", "{told}");
             assert!(told.starts_with("error: image \"file:"), "{told}");
             assert!(told.contains(why), "{told}");
             assert!(!told.contains('\x1b'), "{told}");

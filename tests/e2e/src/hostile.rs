@@ -211,6 +211,24 @@ fn memory_beyond_the_limit_ends_the_container_with_its_reason() -> anyhow::Resul
 }
 
 #[test]
+fn memory_beyond_the_limit_in_a_command_ends_its_container_too() -> anyhow::Result<()> {
+    for world in WORLDS {
+        let hook = json!({"exec": {"command": ["own", "grow", "64"]}});
+        let fields = json!({
+            "command": ["own"],
+            "lifecycle": {"postStart": hook},
+            "resources": {"limits": {"memory": "32Mi"}},
+        });
+        let ended = run(&format!("mem{world}"), &["hold", "1"], fields)?;
+        let transcript = ended.said.transcript();
+        let end = ended.said.terminated("p", "c");
+        assert_eq!(end["reason"], "OOMKilled", "{world}: {transcript}");
+        assert_eq!(end["exitCode"], 137, "{world}: {transcript}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_stack_without_end_ends_its_container_only() -> anyhow::Result<()> {
     for world in WORLDS {
         let ended = run(&format!("mem{world}"), &["recurse"], Value::Null)?;

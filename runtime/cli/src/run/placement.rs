@@ -168,7 +168,7 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         if let Some(path) = &self.path
-            && let Err(error) = std::fs::remove_dir_all(path)
+            && let Err(error) = volume::remove_ours(path)
         {
             tracing::warn!(%error, "{} is left behind", path.display());
         }

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! The hook and TERM share the grace period, and TERM says what is left of it. Whoever gets TERM
-//! has two seconds, even if nothing is left (kubelet's minimum). When a whole pod ends, a sidecar's turn comes after the main
-//! containers and the sidecars that started later, or when the grace is over.
+//! has two seconds, even if nothing is left (kubelet's minimum). When a whole pod ends, a sidecar's
+//! turn comes after the main containers and the sidecars that started later, or when the grace is
+//! over.
 
 use std::time::Duration;
 

@@ -267,6 +267,27 @@ fn removal_takes_everything_and_nothing_else() {
 }
 
 #[test]
+fn a_pod_whose_memory_cannot_be_deleted_is_not_gone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (directory, base) = (scratch.path().join("pod"), scratch.path().join("memory"));
+    std::fs::create_dir(&directory).unwrap();
+    // Nothing can be looked for below a file, not even by root.
+    std::fs::write(&base, "").unwrap();
+    let memory = spec(VolumeSource::Empty { memory: true });
+    let volumes = PodVolumes::new(directory.clone(), [("m".to_owned(), memory)].into())
+        .with_memory_dir(base.clone());
+    let refused = volumes.remove();
+    assert!(
+        matches!(refused, Err(VolumeError::Remove { .. })),
+        "{refused:?}"
+    );
+    assert!(directory.exists(), "whoever tries again looks for it");
+    std::fs::remove_file(base).unwrap();
+    volumes.remove().unwrap();
+    assert!(!directory.exists());
+}
+
+#[test]
 fn orders_that_do_not_fit() {
     let pod = Pod::new([("data", empty()), ("config", files(&[]))]);
     let shown = |result: Result<(), VolumeError>| result.unwrap_err().to_string();

@@ -311,11 +311,13 @@ fn what_is_written_to_memory_is_paid_by_its_writer() {
     assert_eq!(used(), (6_000, 3_000), "what was refused costs nothing");
     assert_eq!(file.append(&[1; 4_000]), Ok(4_000));
 
-    // Whoever takes it away, it is given back to whom it cost.
+    // Whoever takes it away, it is given back to whom it cost: first to who made it longer last.
     assert_eq!(open(&two, "shm/file").set_size(8_000), Ok(()));
-    assert_eq!(used(), (6_000, 2_000));
+    assert_eq!(used(), (5_000, 3_000));
+    assert_eq!(open(&two, "shm/file").set_size(2_000), Ok(()));
+    assert_eq!(used(), (0, 2_000));
     two.unlink_file_at("shm/file").unwrap();
-    assert_eq!(used(), (6_000, 2_000), "open still");
+    assert_eq!(used(), (0, 2_000), "open still");
     drop(file);
     assert_eq!(used(), (0, 0));
 }

@@ -1,0 +1,254 @@
+//! What a container has used of memory: its instances' own, and files that it wrote to volumes in
+//! memory.
+//!
+//! At the limit all instances of the container are ended, those of exec too, whichever of them
+//! asked for more and for whatever: so kubelet has the kernel do it with a container's processes
+//! (`memory.oom.group`). Where a file was to grow that is done here, before the write answers.
+//! Where a guest's own memory was, it is done once that guest has ended of it: a refusal alone does
+//! not say so, because a guest with garbage collects and tries again.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+
+use model::quantity::mebibytes;
+use model::runtime::Exit;
+use volume::{OverLimit, Payer};
+
+use super::Account;
+
+/// Bytes that one table element costs the host.
+pub const TABLE_ELEMENT: usize = size_of::<usize>();
+
+/// The reason of every end for want of memory, and of no other.
+pub(crate) const OOM_KILLED: &str = "OOMKilled";
+
+/// Ends an instance whose account has no memory left.
+pub(crate) trait Victim: Send + Sync {
+    /// Ends it at the next chance, as this tells.
+    fn end(&self, exit: Exit);
+}
+
+/// Use and limit of one container.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Bytes, 0 for no limit.
+    limit: AtomicU64,
+    used: AtomicU64,
+    peak: AtomicU64,
+    /// How much of it lies in files of volumes in memory.
+    in_files: AtomicU64,
+    /// Whether its instances were ended for want of it.
+    is_over: AtomicBool,
+    /// The instances that run on it; those that have ended are gone.
+    victims: Mutex<Vec<Weak<dyn Victim>>>,
+}
+
+/// A request for memory that the container's limit forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the container asked for {} of memory in all{}, over its limit of {} (peak {}): raise resources.limits.memory or use less",
+    mebibytes(*.wanted), of_files(*.in_files), mebibytes(*.limit), mebibytes(*.peak)
+)]
+pub struct OutOfMemory {
+    /// What it would have used.
+    pub wanted: u64,
+    /// What it may use.
+    pub limit: u64,
+    /// The most it had used.
+    pub peak: u64,
+    /// How much of that is files that it wrote to volumes in memory.
+    pub in_files: u64,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    pub(super) fn set_limit(&self, limit: Option<u64>) {
+        self.limit.store(limit.unwrap_or(0), Relaxed);
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    pub(super) fn peak(&self) -> u64 {
+        self.peak.load(Relaxed)
+    }
+
+    fn grow(&self, more: u64) -> Result<(), OutOfMemory> {
+        let limit = self.limit.load(Relaxed);
+        let before = self.used.fetch_add(more, Relaxed);
+        let wanted = before.saturating_add(more);
+        if limit != 0 && wanted > limit {
+            self.used.fetch_sub(more, Relaxed);
+            return Err(OutOfMemory {
+                wanted,
+                limit,
+                peak: self.peak(),
+                in_files: self.in_files.load(Relaxed),
+            });
+        }
+        self.peak.fetch_max(wanted, Relaxed);
+        Ok(())
+    }
+
+    fn victims(&self) -> MutexGuard<'_, Vec<Weak<dyn Victim>>> {
+        self.victims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Account ===
+
+impl Account {
+    /// Takes memory, or says why not.
+    pub(crate) fn grow(&self, more: u64) -> Result<(), OutOfMemory> {
+        self.memory.grow(more)
+    }
+
+    /// Gives memory back.
+    pub(crate) fn shrink(&self, less: u64) {
+        self.memory.used.fetch_sub(less, Relaxed);
+    }
+
+    /// Ends this one too when the account has no memory left.
+    pub(crate) fn add_victim(&self, victim: Weak<dyn Victim>) {
+        let mut victims = self.memory.victims();
+        victims.retain(|victim| victim.strong_count() > 0);
+        victims.push(victim);
+    }
+
+    /// Ends all instances that run on it, as one that has no memory left has ended.
+    pub(crate) fn end_all(&self, exit: &Exit) {
+        self.memory.is_over.store(true, Relaxed);
+        // Taken out, so that nothing is called under the lock.
+        let victims = std::mem::take(&mut *self.memory.victims());
+        for victim in victims.iter().filter_map(Weak::upgrade) {
+            victim.end(exit.clone());
+        }
+    }
+
+    /// Whether its instances were ended because there was no memory left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.memory.is_over.load(Relaxed)
+    }
+}
+
+impl Payer for Account {
+    fn take(&self, bytes: u64) -> Result<(), OverLimit> {
+        self.memory.in_files.fetch_add(bytes, Relaxed);
+        let Err(why) = self.grow(bytes) else {
+            return Ok(());
+        };
+        self.memory.in_files.fetch_sub(bytes, Relaxed);
+        self.end_all(&why.exit());
+        Err(OverLimit)
+    }
+
+    fn give(&self, bytes: u64) {
+        self.memory.in_files.fetch_sub(bytes, Relaxed);
+        self.shrink(bytes);
+    }
+}
+
+// === impl OutOfMemory ===
+
+impl OutOfMemory {
+    /// How a container ends of it.
+    pub(crate) fn exit(&self) -> Exit {
+        killed(self.to_string())
+    }
+}
+
+/// An end for want of memory: 128 + SIGKILL.
+pub(crate) fn killed(message: String) -> Exit {
+    Exit {
+        code: 137,
+        reason: OOM_KILLED.to_owned(),
+        message,
+    }
+}
+
+/// What files take, if they take anything.
+fn of_files(bytes: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        bytes => format!(
+            ", {} of it files in volumes of medium Memory",
+            mebibytes(bytes)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::runtime::Limits;
+
+    use super::*;
+
+    fn account(memory: u64) -> Account {
+        Account::new(Limits {
+            cpu_weight: 500,
+            cpu_limit: None,
+            memory: Some(memory),
+            storage: None,
+        })
+    }
+
+    #[test]
+    fn memory_over_the_limit_is_refused_and_told() {
+        let account = account(100);
+        assert_eq!(account.grow(60), Ok(()));
+        assert_eq!(
+            account.grow(60),
+            Err(OutOfMemory {
+                wanted: 120,
+                limit: 100,
+                peak: 60,
+                in_files: 0,
+            })
+        );
+        assert!(!account.is_over(), "it may collect garbage and try again");
+        account.shrink(60);
+        assert_eq!(account.grow(100), Ok(()));
+        assert_eq!(account.stats().memory_peak, 100);
+    }
+
+    #[derive(Default)]
+    struct Ended(Mutex<Option<Exit>>);
+
+    impl Victim for Ended {
+        fn end(&self, exit: Exit) {
+            *self.0.lock().unwrap() = Some(exit);
+        }
+    }
+
+    #[test]
+    fn files_in_memory_count_with_the_rest_and_end_all_instances() {
+        let account = account(10 << 20);
+        let instances = [(); 2].map(|()| std::sync::Arc::new(Ended::default()));
+        for instance in &instances {
+            let weak = std::sync::Arc::downgrade(instance);
+            account.add_victim(weak);
+        }
+        assert_eq!(account.grow(4 << 20), Ok(()));
+        assert_eq!(account.take(5 << 20), Ok(()));
+        assert_eq!(account.stats().memory, 9 << 20);
+        account.give(1 << 20);
+        assert!(instances.iter().all(|it| it.0.lock().unwrap().is_none()));
+        assert!(!account.is_over());
+        assert_eq!(account.take(3 << 20), Err(OverLimit));
+        assert!(account.is_over());
+        for instance in instances {
+            let exit = instance.0.lock().unwrap().take().expect("an end");
+            assert_eq!((exit.code, &*exit.reason), (137, OOM_KILLED));
+            assert_eq!(
+                exit.message,
+                "the container asked for 11.0 MiB of memory in all, 7.0 MiB of it files in volumes \
+                 of medium Memory, over its limit of 10.0 MiB (peak 9.0 MiB): raise \
+                 resources.limits.memory or use less"
+            );
+        }
+        assert_eq!(account.stats().memory, 8 << 20, "nothing was taken");
+        assert!(account.grow(3 << 20).is_err(), "a guest's own memory too");
+    }
+}

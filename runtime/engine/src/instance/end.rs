@@ -1,0 +1,185 @@
+//! How an instance ends: from outside, once, or by itself; and what each end is called.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use model::runtime::Exit;
+
+use crate::account::{OutOfMemory, Victim, killed};
+use crate::executor::TaskHandle;
+
+/// Ends an instance from outside, once.
+pub(super) struct End {
+    told: Told,
+    /// Set and looked at under the lock of `told` only. Of being told to end and of getting the
+    /// task, whichever comes second sees the other and kills: without the lock both could miss.
+    /// It lies outside because the task itself holds what was told.
+    task: OnceLock<TaskHandle>,
+}
+
+/// How the instance was told to end, if it was. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Option<Exit>>>);
+
+// === impl End ===
+
+impl End {
+    pub(super) fn new() -> Self {
+        Self {
+            told: Told::default(),
+            task: OnceLock::new(),
+        }
+    }
+
+    /// How it is told to end.
+    pub(super) fn told(&self) -> Told {
+        self.told.clone()
+    }
+
+    /// What is to be ended; it may have been asked for meanwhile.
+    pub(super) fn is_for(&self, task: TaskHandle) {
+        let told = self.told.lock();
+        let task = self.task.get_or_init(|| task);
+        let is_told = told.is_some();
+        drop(told);
+        if is_told {
+            task.kill();
+        }
+    }
+
+    /// Ends it, unless it was told to end before.
+    pub(super) fn kill(&self, exit: Exit) {
+        let mut told = self.told.lock();
+        if told.is_some() {
+            return;
+        }
+        *told = Some(exit);
+        let task = self.task.get();
+        drop(told);
+        if let Some(task) = task {
+            task.kill();
+        }
+    }
+}
+
+impl Victim for End {
+    fn end(&self, exit: Exit) {
+        self.kill(exit);
+    }
+}
+
+// === impl Told ===
+
+impl Told {
+    pub(super) fn get(&self) -> Option<Exit> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Exit>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An exit by its own will.
+pub(super) fn exited(code: i32) -> Exit {
+    let code = code & 0xff;
+    let reason = if code == 0 { "Completed" } else { "Error" };
+    Exit {
+        code,
+        reason: reason.to_owned(),
+        message: String::new(),
+    }
+}
+
+/// An exit by a signal.
+pub fn signalled(signal: i32) -> Exit {
+    Exit {
+        code: 128 + signal,
+        reason: "Error".to_owned(),
+        message: String::new(),
+    }
+}
+
+/// An end before the entry point was called.
+pub(super) fn start_error(error: &wasmtime::Error) -> Exit {
+    match error.downcast_ref::<OutOfMemory>() {
+        Some(_) => failed(error),
+        None => Exit {
+            code: 128,
+            reason: "StartError".to_owned(),
+            message: told(error),
+        },
+    }
+}
+
+/// An end that was not the program's own will, or its call of `exit`.
+pub(super) fn failed(error: &wasmtime::Error) -> Exit {
+    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        return exited(exit.0);
+    }
+    if let Some(memory) = error.downcast_ref::<OutOfMemory>() {
+        return memory.exit();
+    }
+    if error.is::<wasmtime::GcHeapOutOfMemory<()>>() {
+        // The collected heap grows through the same limiter, which refused.
+        let message = "the container's garbage-collected memory cannot grow within its limit: raise resources.limits.memory or keep less";
+        return killed(message.to_owned());
+    }
+    // As a process that aborts: 128 + SIGABRT.
+    Exit {
+        code: 134,
+        reason: "Error".to_owned(),
+        message: told(error),
+    }
+}
+
+/// The longest message of an end; Kubernetes keeps 4096 bytes of a termination message.
+const MESSAGE: usize = 2048;
+
+/// The causes of an error from the outermost on, the trap's place among them.
+fn told(error: &wasmtime::Error) -> String {
+    let mut message = format!("{error:#}");
+    let mut end = MESSAGE.min(message.len());
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message.truncate(end);
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::runtime::Limits;
+
+    use super::*;
+    use crate::{Account, Executor};
+
+    /// Told to end and given its task at the same moment, by two threads: it ends.
+    #[test]
+    fn no_kill_is_lost_between_being_told_and_having_a_task() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let executor = Executor::start(runtime.handle()).unwrap();
+        let limits = Limits {
+            cpu_weight: 100,
+            cpu_limit: None,
+            memory: None,
+            storage: None,
+        };
+        for _ in 0..1000 {
+            let (ended, end_of) = std::sync::mpsc::channel();
+            let end = End::new();
+            let told = end.told();
+            let done = move |exit: Option<()>| ended.send((exit, told.get())).unwrap();
+            let account = Arc::new(Account::new(limits));
+            let task = executor.spawn(account, std::future::pending(), done);
+            std::thread::scope(|scope| {
+                scope.spawn(|| end.kill(signalled(9)));
+                scope.spawn(|| end.is_for(task));
+            });
+            end.kill(signalled(15));
+            let end = end_of.recv_timeout(Duration::from_secs(60));
+            assert_eq!(end, Ok((None, Some(signalled(9)))));
+        }
+    }
+}
