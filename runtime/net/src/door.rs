@@ -9,6 +9,10 @@
 //! declared ports have one. Where the pod's addresses are steered, a TCP listener is reached at the
 //! pod's address whatever its port, declared or not: that door is an entry in a table (`steered`).
 //!
+//! A TCP listener at `::` has the doors of IPv4 too while no IPv4 listener has the port, and one of
+//! IPv4 those that IPv6 has on the node (`hostPort`). Who speaks another family is shown as an
+//! IPv4-mapped address to the former, as the gateway to the latter.
+//!
 //! No door stands at another pod's address, nor at one that a pod could get: what arrives there is
 //! that pod's, whoever asked first.
 
@@ -39,7 +43,7 @@ use crate::tcp::Family;
 #[derive(Debug, Default)]
 pub(crate) struct Doors {
     pub(crate) plain: Vec<OpenedDoor>,
-    _steered: Vec<SteeredDoor>,
+    steered: Vec<SteeredDoor>,
 }
 
 /// A plain door that is open, held by the socket behind it.
@@ -65,27 +69,54 @@ struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wanted {
     host: SocketAddr,
-    /// The pod's own IPv6 address: fine if it works, and nothing to tell if not.
+    /// IPv6 that nobody asked for by name, the pod's own or every address: fine if it works, and
+    /// nothing to tell where the node has none.
     optional: bool,
 }
 
 /// Opens what a socket at `reach` and `port` deserves: what steering gives to every listener, and
 /// what the pod's manifest wants beside it.
 pub(crate) fn open(pod: &Arc<Pod>, protocol: Protocol, reach: Reach, port: u16) -> Doors {
+    let family = Family::of(reach.address());
+    let has_other = protocol == Protocol::Tcp && pod.listener(family.other(), port).is_some();
+    let suits = |at: IpAddr| {
+        let is_others = has_other && Family::of(at.to_canonical()) != family;
+        !is_others && suits(pod, protocol, reach, at)
+    };
     let steered = match protocol {
-        Protocol::Tcp => steered::open(pod, reach, port),
+        Protocol::Tcp => steered::open(pod, port, suits),
         Protocol::Udp => Vec::new(),
     };
-    let own = |family| pod.address(family);
-    let wanted = wanted(&pod.doors, protocol, (reach, port), own);
+    let wanted = wanted(&pod.doors, protocol, port, &pod.addresses(), suits);
     let plain = wanted
         .into_iter()
         .filter(|wanted| !steered.iter().any(|door| door.at == wanted.host))
         .filter_map(|wanted| open_one(pod, protocol, port, wanted))
         .collect();
-    Doors {
-        plain,
-        _steered: steered,
+    Doors { plain, steered }
+}
+
+/// Whether a socket at `reach` may have what arrives at a door at `at`.
+pub(crate) fn suits(pod: &Pod, protocol: Protocol, reach: Reach, at: IpAddr) -> bool {
+    suits_at(protocol, reach, at, |family| pod.address(family))
+}
+
+fn suits_at(
+    protocol: Protocol,
+    reach: Reach,
+    at: IpAddr,
+    own: impl Fn(Family) -> Option<IpAddr>,
+) -> bool {
+    let at = at.to_canonical();
+    let family = Family::of(at);
+    // On localhost only: Kubernetes reaches it from inside the pod and nowhere else.
+    let has = |family| own(family).is_some_and(|own| reach.covers(own));
+    match (protocol, family) {
+        (Protocol::Tcp, Family::V4) => has(Family::V4) || reach == Reach::Any(Family::V6),
+        _ if own(family) == Some(at) => has(family),
+        // An answer to IPv6 is not for an IPv4 socket to send, but for a hostIP that asks for it.
+        (Protocol::Udp, Family::V6) if at.is_unspecified() => has(Family::V6),
+        _ => has(Family::V4) || has(Family::V6),
     }
 }
 
@@ -98,38 +129,53 @@ pub(crate) fn shown(pod: &Pod, peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(gateway.unwrap_or(address), peer.port())
 }
 
-/// Decides which kernel addresses a socket deserves.
+/// The same for a TCP listener of a family: to one of IPv4, whoever comes by IPv6 is the gateway.
+pub(crate) fn shown_as(pod: &Pod, family: Family, peer: SocketAddr) -> SocketAddr {
+    let shown = shown(pod, peer);
+    let gateway = pod.gateway(family);
+    match (family, gateway) {
+        (Family::V4, Some(gateway)) if shown.is_ipv6() => SocketAddr::new(gateway, peer.port()),
+        _ => shown,
+    }
+}
+
+/// Decides which kernel addresses a socket deserves: of those that are named and the pod's own,
+/// those that suit it.
 fn wanted(
     doors: &[Door],
     protocol: Protocol,
-    (reach, port): (Reach, u16),
-    own: impl Fn(Family) -> Option<IpAddr>,
+    port: u16,
+    own: &[IpAddr],
+    suits: impl Fn(IpAddr) -> bool,
 ) -> Vec<Wanted> {
-    let reachable = |family| own(family).filter(|address| reach.covers(*address));
-    let own = [Family::V4, Family::V6].map(reachable);
-    if doors.is_empty() || own == [None, None] {
-        // On localhost only: Kubernetes reaches it from inside the pod and nowhere else.
-        return Vec::new();
-    }
     let doors = doors
         .iter()
         .filter(|door| door.port == port && door.protocol == protocol);
-    let named = doors.clone().filter_map(|door| door.host);
-    let mut wanted: Vec<Wanted> = named
+    let named: Vec<SocketAddr> = doors
+        .clone()
+        .filter_map(|door| door.host.map(SocketAddr::from))
+        .collect();
+    let every = |family: Family, port| SocketAddr::new(family.unspecified(), port);
+    // Where no hostIP is given, both families are named.
+    let is_beside = |host: SocketAddr| {
+        host == every(Family::V6, host.port()) && named.contains(&every(Family::V4, host.port()))
+    };
+    let suiting = named.iter().filter(|host| suits(host.ip()));
+    let mut wanted: Vec<Wanted> = suiting
         .map(|host| Wanted {
-            host: host.into(),
-            optional: false,
+            host: *host,
+            optional: is_beside(*host),
         })
         .collect();
     // A door on every address leads here from the pod's own as well, and excludes one there.
-    let covered = |address: IpAddr| {
-        let every = SocketAddr::new(Family::of(address).unspecified(), port);
+    let is_covered = |address: IpAddr| {
+        let every = every(Family::of(address), port);
         wanted.iter().any(|wanted| wanted.host == every)
     };
-    let own = own.into_iter().flatten().filter(|own| !covered(*own));
+    let own = own.iter().filter(|own| suits(**own) && !is_covered(**own));
     let own: Vec<Wanted> = own
         .map(|address| Wanted {
-            host: (address, port).into(),
+            host: (*address, port).into(),
             optional: address.is_ipv6(),
         })
         .collect();
@@ -140,7 +186,8 @@ fn wanted(
 }
 
 fn open_one(pod: &Arc<Pod>, protocol: Protocol, port: u16, wanted: Wanted) -> Option<OpenedDoor> {
-    if wanted.optional && !pod.fabric.doors_v6.load(Ordering::Relaxed) {
+    let is_own = pod.is_own(wanted.host.ip());
+    if wanted.optional && is_own && !pod.fabric.doors_v6.load(Ordering::Relaxed) {
         return None;
     }
     let mut open = pod.open_doors.lock();
@@ -167,7 +214,7 @@ fn open_one(pod: &Arc<Pod>, protocol: Protocol, port: u16, wanted: Wanted) -> Op
             };
             open.push((wanted.host, door));
             drop(open);
-            if moved {
+            if moved && !wanted.optional {
                 pod.tell(moved_notice(pod, wanted.host, host));
             }
             opened.record = Some(Record::of(pod, protocol, wanted.host));
@@ -175,9 +222,16 @@ fn open_one(pod: &Arc<Pod>, protocol: Protocol, port: u16, wanted: Wanted) -> Op
         }
         Err(error) => {
             drop(open);
-            if wanted.optional && matches!(error, Failure::Bind(_)) {
-                pod.fabric.doors_v6.store(false, Ordering::Relaxed);
-                tracing::debug!(host = %wanted.host, ?error, "no door for a pod's IPv6 address");
+            let has_no_such = matches!(
+                error,
+                Failure::Bind(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT)
+            );
+            let is_quiet = has_no_such || is_own && matches!(error, Failure::Bind(_));
+            if wanted.optional && is_quiet {
+                if is_own && has_no_such {
+                    pod.fabric.doors_v6.store(false, Ordering::Relaxed);
+                }
+                tracing::debug!(host = %wanted.host, ?error, "no door at an IPv6 address");
             } else {
                 pod.tell(failed_notice(pod, port, wanted.host, &error));
             }
@@ -233,12 +287,17 @@ fn bind(
     Ok((opened, bound))
 }
 
+/// Who may open every port. A process of the pod's own has no rights, whoever started it.
+const PRIVILEGED: &str =
+    "run as root and without processes of the pods' own (runtimeClassName wasmpod-process)";
+
 fn moved_notice(pod: &Pod, wanted: SocketAddr, host: SocketAddr) -> Notice {
     let message = format!(
-        "port {} of pod {} opens at {host}: this user may not open {wanted}; run as root, or \
-         lower net.ipv4.ip_unprivileged_port_start to {}",
+        "port {} of pod {} opens at {host}: the process that runs the pod may not open {wanted}; \
+         {}, or lower net.ipv4.ip_unprivileged_port_start to {}",
         wanted.port(),
         pod.hostname,
+        PRIVILEGED,
         wanted.port(),
     );
     Notice {
@@ -263,7 +322,10 @@ fn failed_notice(pod: &Pod, port: u16, wanted: SocketAddr, failure: &Failure) ->
         ),
         Failure::Bind(Errno::ACCESS | Errno::PERM) => (
             "DoorFailed",
-            "this user may not open that port: run as root, or choose a higher one".to_owned(),
+            format!(
+                "the process that runs the pod may not open that port; {PRIVILEGED}, or choose a \
+                 higher one"
+            ),
         ),
         Failure::Bind(errno) => ("DoorFailed", format!("the kernel says: {errno}")),
         Failure::Limit(error) => ("DoorFailed", format!("{error}: close others first")),
@@ -301,8 +363,29 @@ impl Doors {
     pub(crate) fn of(door: OpenedDoor) -> Self {
         Self {
             plain: vec![door],
-            _steered: Vec::new(),
+            steered: Vec::new(),
         }
+    }
+
+    /// Takes out those whose address is picked, as it was asked for.
+    pub(crate) fn split_off(&mut self, picks: impl Fn(IpAddr) -> bool) -> Self {
+        let asked = |door: &mut OpenedDoor| door.record.as_ref().map(|record| record.wanted.ip());
+        Self {
+            plain: self
+                .plain
+                .extract_if(.., |door| asked(door).is_some_and(&picks))
+                .collect(),
+            steered: self
+                .steered
+                .extract_if(.., |door| picks(door.at.ip()))
+                .collect(),
+        }
+    }
+
+    /// Adds others.
+    pub(crate) fn append(&mut self, others: Self) {
+        self.plain.extend(others.plain);
+        self.steered.extend(others.steered);
     }
 }
 

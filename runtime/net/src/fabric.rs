@@ -130,7 +130,7 @@ impl Fabric {
     pub(crate) fn listener_at(&self, at: SocketAddr) -> Option<TcpListener> {
         let pod = self.pod_at(at.ip())?;
         let ports = pod.tcp.lock();
-        ports.find(at.ip(), at.port()).cloned()
+        ports.find_dual(at.ip(), at.port()).cloned()
     }
 
     /// The IPv4 addresses of the pods with this name, in the order in which they came.

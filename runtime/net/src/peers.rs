@@ -54,7 +54,7 @@ impl Switch {
     ) -> Result<(), NetError> {
         let refused = NetError::ConnectionRefused;
         let pod = self.fabric.pod_at(to.ip()).ok_or(refused)?;
-        let listener = pod.tcp.lock().find(to.ip(), to.port()).cloned();
+        let listener = pod.tcp.lock().find_dual(to.ip(), to.port()).cloned();
         let listener = listener.ok_or(refused)?;
         let share = pod.kernel_slot().map_err(|_| refused)?;
         let reactor = pod.fabric.kernel.clone();

@@ -46,7 +46,7 @@ pub struct PodNet {
 /// Which address of a pod the host connects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostTarget {
-    /// The pod's IP, as a probe does: a listener on the pod's IP or on the wildcard address.
+    /// The pod's IP, which is IPv4, as a probe does: whoever other pods reach there.
     PodIp,
     /// The pod's localhost, as port-forward does: 127.0.0.1, then ::1.
     Localhost,

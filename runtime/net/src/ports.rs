@@ -3,9 +3,12 @@
 //! One space per protocol. Two sockets share a port only where no destination address could mean
 //! both: a wildcard excludes every address of its family. A port is free again the moment its
 //! socket is gone (no TIME_WAIT), and connections that a listener accepted hold none.
+//!
+//! `::` claims no IPv4 port, as WASI says; TCP connections to an IPv4 address still reach it where
+//! no IPv4 listener has the port, as programs know it from Linux ([`Ports::find_dual`]).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 
 use model::container::Protocol;
@@ -119,6 +122,14 @@ impl<T> Ports<T> {
             .iter()
             .find(|entry| entry.reach.covers(address))?;
         entry.taker.as_ref()
+    }
+
+    /// As [`Ports::find`]; where nobody takes what is sent to an IPv4 address, whoever listens at
+    /// `::` does.
+    pub(crate) fn find_dual(&self, address: IpAddr, port: u16) -> Option<&T> {
+        let six = || self.find(Ipv6Addr::UNSPECIFIED.into(), port);
+        self.find(address, port)
+            .or_else(|| address.is_ipv4().then(six).flatten())
     }
 
     /// Frees a port.
@@ -274,6 +285,41 @@ mod tests {
             ports.bind(reach("0.0.0.0"), 90),
             Err(NetError::InvalidState)
         );
+    }
+
+    #[test]
+    fn who_listens_at_every_ipv6_address_takes_what_no_ipv4_listener_takes() {
+        // Who is bound, and whether it takes anything; then who is found at three addresses.
+        type Bound = [(&'static str, bool)];
+        let cases: [(&Bound, [Option<&str>; 3]); 6] = [
+            (&[("::", true)], [Some("::"); 3]),
+            (&[("::1", true)], [None, None, Some("::1")]),
+            (
+                &[("::", true), ("0.0.0.0", true)],
+                [Some("0.0.0.0"), Some("0.0.0.0"), Some("::")],
+            ),
+            (&[("::", true), ("0.0.0.0", false)], [Some("::"); 3]),
+            (
+                &[("::", true), ("127.0.0.1", true)],
+                [Some("127.0.0.1"), Some("::"), Some("::")],
+            ),
+            (
+                &[("0.0.0.0", true)],
+                [Some("0.0.0.0"), Some("0.0.0.0"), None],
+            ),
+        ];
+        for (bound, expected) in cases {
+            let mut ports = Ports::default();
+            for (address, takes) in bound {
+                ports.bind(reach(address), 80).unwrap();
+                if *takes {
+                    ports.set(reach(address), 80, *address);
+                }
+            }
+            let found = ["127.0.0.1", "10.0.0.2", "::1"]
+                .map(|address| ports.find_dual(address.parse().unwrap(), 80).copied());
+            assert_eq!(found, expected, "{bound:?}");
+        }
     }
 
     #[test]

@@ -84,6 +84,13 @@ impl Family {
         }
     }
 
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+
     pub(crate) fn unspecified(self) -> IpAddr {
         match self {
             Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
@@ -243,18 +250,19 @@ impl TcpSocket {
     }
 
     /// Begins to connect. What the switch decides is told by [`TcpSocket::try_finish_connect`],
-    /// at once for destinations in memory. As on Linux the wildcard address means localhost; a
-    /// mapped address means its IPv4 address.
+    /// at once for destinations in memory. As on Linux the wildcard address means localhost.
     ///
     /// # Errors
     /// [`NetError::InvalidState`] if listening, connecting or connected;
-    /// [`NetError::InvalidArgument`] for another family, a non-unicast address or port 0.
+    /// [`NetError::InvalidArgument`] for another family, a mapped or a non-unicast address, or
+    /// port 0.
     pub fn connect(&mut self, address: SocketAddr) -> Result<(), NetError> {
         let (State::Unbound(_) | State::Bound(..)) = &self.state else {
             return Err(NetError::InvalidState);
         };
         check_unicast(self.family, address.ip())?;
-        if address.port() == 0 {
+        // IPv6 sockets are v6-only, as WASI demands.
+        if address.ip().to_canonical() != address.ip() || address.port() == 0 {
             return Err(NetError::InvalidArgument);
         }
         let (slot, bound) = match self.take() {

@@ -1,7 +1,7 @@
 //! What the runtime must know of a pod before its first container.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use api::downward::Facts;
 use model::Pod;
@@ -182,28 +182,32 @@ fn network(pod: &Pod, config: &Config) -> PodNetwork {
     }
 }
 
-/// A door on the pod's address for every declared port, and one on the node's for every hostPort.
+/// A door on the pod's address for every declared port, and for every hostPort one at its hostIP,
+/// or at every address of the node; those of IPv6 come last, as more than some are not opened.
 fn doors(pod: &Pod) -> Vec<Door> {
     let any = |protocol: Protocol, port: u16| Door {
         port,
         protocol,
         host: None,
     };
-    let mut doors: Vec<Door> = Vec::new();
+    let (mut doors, mut six) = (Vec::new(), Vec::new());
     for port in pod.all_containers().flat_map(|container| &container.ports) {
         let own = any(port.protocol, port.container_port);
         if !doors.contains(&own) {
             doors.push(own);
         }
         if let Some(host_port) = port.host_port.filter(|_| !pod.host_network) {
-            let address = port.host_ip.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-            let host = Some((address, host_port));
-            doors.push(Door {
-                host,
+            let at = |address| Door {
+                host: Some((address, host_port)),
                 ..any(port.protocol, port.container_port)
-            });
+            };
+            doors.push(at(port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into())));
+            if port.host_ip.is_none() {
+                six.push(at(Ipv6Addr::UNSPECIFIED.into()));
+            }
         }
     }
+    doors.extend(six);
     doors
 }
 

@@ -1,7 +1,7 @@
 //! The pod's network from outside: addresses, doors, localhost, names, and what is left when a pod
 //! has gone.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -376,6 +376,58 @@ fn many_datagram_sockets_have_many_ports() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As programs know it from Linux, where `[::]` is every address. Ready means reachable at podIP.
+#[test]
+fn a_server_at_every_ipv6_address_is_reached_over_ipv4() -> anyhow::Result<()> {
+    let fields = json!({
+        "ports": [{"containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1},
+    });
+    let own = json!({"env": [
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+    ]});
+    let server = Pod::new("server")
+        .container("c", "net", &["page", "[::]:8080", "six"], fields)
+        .container("local", "net", &["get", "127.0.0.1:8080"], Value::Null)
+        .container("own", "net", &["get", "$(IP):8080"], own)
+        .spec(json!({"restartPolicy": "OnFailure"}));
+    let client = Pod::new("client").container("c", "net", &["get", "server:8080"], Value::Null);
+    for placement in ["task", "child", "child-per-pod"] {
+        let run = Run::of(pods([&server, &client]))?.args(["--placement", placement]);
+        let mut running = run.start()?;
+        let address = running.wait_for("the address of a pod that is ready", |line| {
+            let status = line.status("server")?;
+            let servers = status["containerStatuses"].as_array()?;
+            let is_ready = |server: &Value| server["name"] == "c" && server["ready"] == true;
+            let is_ready = servers.iter().any(is_ready);
+            is_ready.then(|| status["podIP"].as_str()?.parse().ok())?
+        })?;
+        let page = fetch(SocketAddr::new(address, 8080), "/")?;
+        let local = format!("local [::ffff:{address}]:8080");
+        assert!(page.contains(&local), "{placement}: {page}");
+        for (pod, container) in [("server", "local"), ("server", "own"), ("client", "c")] {
+            running.wait_log(pod, container, "peer [::ffff:127.")?;
+        }
+    }
+    Ok(())
+}
+
+/// Nobody reaches it at podIP, so it is not ready.
+#[test]
+fn a_server_at_one_ipv6_address_is_not_ready() -> anyhow::Result<()> {
+    let fields = json!({
+        "ports": [{"containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1},
+    });
+    let mut running = Run::of(Pod::one("net", &["page", "[::1]:8080", "six"], fields))?.start()?;
+    let message = running.wait_for("a failed probe", |line| {
+        let event = line.event("p", "Unhealthy")?;
+        Some(event["message"].as_str()?.to_owned())
+    })?;
+    assert!(message.contains("connection refused"), "{message}");
+    Ok(())
+}
+
 #[test]
 fn a_published_port_and_a_host_port_open_on_this_machine() -> anyhow::Result<()> {
     let published = format!("{}:8080", free_port()?);
@@ -406,6 +458,10 @@ fn a_published_port_and_a_host_port_open_on_this_machine() -> anyhow::Result<()>
                 .then_some(())
         })?;
         assert!(fetch(SocketAddr::new(LOCALHOST, port), "/")?.contains(page));
+        if TcpListener::bind("[::1]:0").is_ok() {
+            let six = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+            assert!(fetch(six, "/")?.contains(page));
+        }
     }
     Ok(())
 }

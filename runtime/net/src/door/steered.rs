@@ -3,7 +3,7 @@
 //! A listener whose door cannot be steered keeps what the manifest declares as a plain door, as for
 //! a user without rights, and one notice for each pod and reason says why.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use model::container::Protocol;
@@ -12,7 +12,6 @@ use super::{Failure, Notice, OpenDoor, Record, failed_notice};
 use crate::decide::World;
 use crate::limits::MAX_STEERED_PER_POD;
 use crate::pod::Pod;
-use crate::ports::Reach;
 use crate::steer::{Endpoint, SteerError, Steered, SteeredEndpoint};
 use crate::tcp::Family;
 
@@ -24,27 +23,25 @@ pub(super) struct SteeredDoor {
     _record: Record,
 }
 
-/// Opens the doors of a TCP listener at the pod's own addresses.
-pub(super) fn open(pod: &Arc<Pod>, reach: Reach, port: u16) -> Vec<SteeredDoor> {
+/// Opens the doors of a TCP listener at those of the pod's own addresses that suit it.
+pub(super) fn open(pod: &Arc<Pod>, port: u16, suits: impl Fn(IpAddr) -> bool) -> Vec<SteeredDoor> {
     let Some(steered) = &pod.fabric.steered else {
         return Vec::new();
     };
     let own = [Family::V4, Family::V6].into_iter().filter_map(|family| {
         let address = pod.address(family)?;
-        reach.covers(address).then_some((family, address))
-    });
-    own.filter_map(|(family, address)| {
         let at = SocketAddr::new(address, port);
-        match open_one(pod, steered, family, at) {
-            Ok(door) => door,
-            Err(SteerError::Taken(_)) => {
-                pod.tell(failed_notice(pod, port, at, &Failure::Taken));
-                None
-            }
-            Err(error) => {
-                tell(pod, at, &error);
-                None
-            }
+        (suits(address) && !leads_here(pod, at)).then_some((family, at))
+    });
+    own.filter_map(|(family, at)| match open_one(pod, steered, family, at) {
+        Ok(door) => door,
+        Err(SteerError::Taken(_)) => {
+            pod.tell(failed_notice(pod, port, at, &Failure::Taken));
+            None
+        }
+        Err(error) => {
+            tell(pod, at, &error);
+            None
         }
     })
     .collect()
@@ -67,6 +64,14 @@ pub(super) fn pass(
         Err(SteerError::Taken(_)) => Err(Failure::Taken),
         Err(error) => Err(Failure::Steer(error)),
     }
+}
+
+/// Whether the listener of the other family has it: it passes to this one.
+fn leads_here(pod: &Pod, at: SocketAddr) -> bool {
+    let open = pod.open_doors.lock();
+    open.iter().any(|(wanted, door)| {
+        *wanted == at && door.protocol == Protocol::Tcp && door.port == at.port()
+    })
 }
 
 fn open_one(

@@ -1,13 +1,13 @@
 //! Doors with real kernel sockets on 127.0.0.0/8.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 
 use model::runtime::PodNetwork;
 
 use super::*;
-use crate::PodNet;
 use crate::testing::{Bench, RANGE, at, listen, udp};
+use crate::{PodNet, TcpSocket};
 
 fn door(port: u16, protocol: Protocol, host: Option<SocketAddr>) -> Door {
     Door {
@@ -42,39 +42,53 @@ fn which_sockets_deserve_which_doors() {
     let v6: IpAddr = "fd00::2".parse().unwrap();
     let own = |family| Some(if family == Family::V4 { v4 } else { v6 });
     let published = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let beside = "[fd01::1]:8080".parse().unwrap();
+    let every = SocketAddr::from(([0, 0, 0, 0], 90));
+    let every_six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 90));
+    let alone = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 95));
     let doors = [
         door(80, Protocol::Tcp, None),
         door(80, Protocol::Tcp, Some(published)),
+        door(80, Protocol::Tcp, Some(beside)),
         door(53, Protocol::Udp, None),
         door(90, Protocol::Tcp, None),
-        door(
-            90,
-            Protocol::Tcp,
-            Some(SocketAddr::from(([0, 0, 0, 0], 90))),
-        ),
+        door(90, Protocol::Tcp, Some(every)),
+        door(90, Protocol::Tcp, Some(every_six)),
+        door(90, Protocol::Udp, Some(every)),
+        door(90, Protocol::Udp, Some(every_six)),
+        door(95, Protocol::Tcp, Some(alone)),
     ];
     let (four, six) = (SocketAddr::new(v4, 80), SocketAddr::new(v6, 80));
-    let every = SocketAddr::from(([0, 0, 0, 0], 90));
-    let cases: [(&str, Protocol, u16, &[SocketAddr]); 9] = [
-        ("0.0.0.0", Protocol::Tcp, 80, &[published, four]),
-        ("127.160.0.2", Protocol::Tcp, 80, &[published, four]),
-        ("::", Protocol::Tcp, 80, &[published, six]),
+    let cases: [(&str, Protocol, u16, &[SocketAddr]); 16] = [
+        ("0.0.0.0", Protocol::Tcp, 80, &[published, beside, four]),
+        ("127.160.0.2", Protocol::Tcp, 80, &[published, beside, four]),
+        ("::", Protocol::Tcp, 80, &[published, beside, four, six]),
+        ("fd00::2", Protocol::Tcp, 80, &[beside, six]),
         ("127.0.0.1", Protocol::Tcp, 80, &[]),
         ("::1", Protocol::Tcp, 80, &[]),
-        ("0.0.0.0", Protocol::Tcp, 90, &[every]),
+        ("0.0.0.0", Protocol::Tcp, 90, &[every, every_six]),
+        ("::", Protocol::Tcp, 90, &[every, every_six]),
+        ("0.0.0.0", Protocol::Tcp, 95, &[alone]),
+        ("::", Protocol::Tcp, 95, &[alone]),
         ("0.0.0.0", Protocol::Tcp, 81, &[]),
         ("0.0.0.0", Protocol::Udp, 80, &[]),
         ("0.0.0.0", Protocol::Udp, 53, &[SocketAddr::new(v4, 53)]),
+        ("::", Protocol::Udp, 53, &[SocketAddr::new(v6, 53)]),
+        ("0.0.0.0", Protocol::Udp, 90, &[every]),
+        ("::", Protocol::Udp, 90, &[every, every_six]),
     ];
     for (address, protocol, port, expected) in cases {
         let reach = Reach::of(address.parse().unwrap());
-        let wanted = wanted(&doors, protocol, (reach, port), own);
+        let suits = |at| suits_at(protocol, reach, at, own);
+        let wanted = wanted(&doors, protocol, port, &[v4, v6], suits);
         let hosts: Vec<_> = wanted.iter().map(|wanted| wanted.host).collect();
         assert_eq!(hosts, expected, "{protocol:?} {address}:{port}");
+        let optional = |host: SocketAddr| host.ip() == v6 || host == every_six;
         assert!(
             wanted
                 .iter()
-                .all(|wanted| wanted.optional == (wanted.host == six))
+                .all(|wanted| wanted.optional == optional(wanted.host)),
+            "{wanted:?}"
         );
     }
 }
@@ -239,22 +253,141 @@ fn a_low_port_moves_where_it_must() {
     }
 }
 
+/// IPv4 connections are of who listens at IPv4, or else at `::`, whoever came first.
 #[test]
-fn a_published_port_serves_either_family_once() {
-    let bench = Bench::new();
+fn a_door_leads_to_the_listener_of_its_family_or_to_every_address() {
+    let mut bench = Bench::new();
     let published = spare(&bench);
-    let pod = pod_with_doors(&bench, vec![door(8080, Protocol::Tcp, Some(published))]);
-    let six = listen(&pod, at("::", 8080, [&pod, &pod]));
-    let _four = listen(&pod, at("0.0.0.0", 8080, [&pod, &pod]));
-    assert_eq!(pod.doors().len(), 1);
-    let _client = TcpStream::connect(published).unwrap();
-    let peer = bench.accept(&six).remote_address().unwrap();
-    assert_eq!(Family::of(peer.ip()), Family::V6);
-    assert_eq!(
-        Family::of(peer.ip().to_canonical()),
-        Family::V4,
-        "a mapped address: {peer}"
+    let doors = [None, Some(published)]
+        .map(|host| door(8080, Protocol::Tcp, host))
+        .to_vec();
+    let pod = pod_with_doors(&bench, doors);
+    let at = |address| at(address, 8080, [&pod, &pod]);
+    let reaches = |listener: &TcpSocket, family: Family| {
+        for host in [at("A"), published] {
+            // The guest waits already when a door of another becomes its own.
+            let _client = TcpStream::connect(host).unwrap();
+            let server = bench.accept(listener);
+            let seen = [server.local_address(), server.remote_address()].map(Result::unwrap);
+            assert_eq!(seen.map(|at| Family::of(at.ip())), [family; 2], "{seen:?}");
+            assert_eq!(seen[0].ip().to_canonical(), at("A").ip());
+            let IpAddr::V4(own) = at("A").ip() else {
+                unreachable!()
+            };
+            assert_eq!(seen[1].ip().to_canonical(), RANGE.gateway(own));
+        }
+    };
+    for first in ["::", "0.0.0.0"] {
+        let second = if first == "::" { "0.0.0.0" } else { "::" };
+        let first = listen(&pod, at(first));
+        reaches(&first, first.family());
+        let second = listen(&pod, at(second));
+        let four = [&first, &second].map(|socket| socket.family() == Family::V4);
+        let (four, six) = match four {
+            [true, _] => (first, second),
+            _ => (second, first),
+        };
+        reaches(&four, Family::V4);
+        drop(four);
+        reaches(&six, Family::V6);
+        drop(six);
+        assert_eq!(pod.doors(), []);
+        assert!(TcpStream::connect(at("A")).is_err());
+    }
+    for specific in ["::1", "a"] {
+        let _listener = listen(&pod, at(specific));
+        assert!(TcpStream::connect(at("A")).is_err(), "{specific}");
+        assert!(TcpStream::connect(published).is_err(), "{specific}");
+    }
+    assert!(bench.notices.try_recv().is_err(), "nothing failed");
+}
+
+#[test]
+fn an_ipv4_door_that_fails_is_told_to_who_listens_at_every_address() {
+    let mut bench = Bench::new();
+    let pod = pod_with_doors(&bench, vec![door(8080, Protocol::Tcp, None)]);
+    let own = at("A", 8080, [&pod, &pod]);
+    let _taken = TcpListener::bind(own).unwrap();
+    let _listener = listen(&pod, at("::", 8080, [&pod, &pod]));
+    let notice = bench.notice();
+    assert_eq!((notice.reason, notice.warning), ("HostPortConflict", true));
+    assert!(
+        notice.message.contains(&own.to_string()),
+        "{}",
+        notice.message
     );
+}
+
+#[test]
+fn who_waits_learns_of_a_door_that_becomes_its_own() {
+    let bench = Bench::new();
+    let pod = pod_with_doors(&bench, vec![door(8080, Protocol::Tcp, None)]);
+    let at = |address| at(address, 8080, [&pod, &pod]);
+    let (four, six) = (listen(&pod, at("0.0.0.0")), listen(&pod, at("::")));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| bench.accept(&six).remote_address());
+        drop(four);
+        let _client = TcpStream::connect(at("A")).unwrap();
+        assert!(waiting.join().unwrap().is_ok());
+    });
+}
+
+#[test]
+fn a_host_port_opens_at_ipv6_too() {
+    let mut bench = Bench::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let hosts = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
+    let doors = hosts.map(|host| door(8080, Protocol::Tcp, Some((host, port).into())));
+    let pod = pod_with_doors(&bench, doors.to_vec());
+    let has_six = TcpListener::bind("[::1]:0").is_ok();
+    for listens in ["0.0.0.0", "::"] {
+        let listener = listen(&pod, at(listens, 8080, [&pod, &pod]));
+        for client in ["127.0.0.1", "::1"] {
+            if client == "::1" && !has_six {
+                continue;
+            }
+            let client: IpAddr = client.parse().unwrap();
+            let _client = TcpStream::connect((client, port)).unwrap();
+            let server = bench.accept(&listener);
+            let seen = [server.local_address(), server.remote_address()].map(Result::unwrap);
+            for seen in seen.map(|at| at.ip()) {
+                assert_eq!(Family::of(seen), listener.family(), "{client}: {seen}");
+                assert!(RANGE.contains(seen.to_canonical()), "{client}: {seen}");
+            }
+        }
+    }
+    assert_eq!(pod.doors(), []);
+    assert!(bench.notices.try_recv().is_err(), "IPv6 is no must");
+}
+
+/// True for who runs as root too, where each pod has a process of its own and no rights there.
+#[test]
+fn a_port_that_moves_says_what_helps() {
+    let bench = Bench::new();
+    let pod = bench.pod(1);
+    let (wanted, host) = (at("A", 80, [&pod, &pod]), at("A", 20_080, [&pod, &pod]));
+    let moved = moved_notice(&pod.pod, wanted, host).message;
+    let refused = failed_notice(&pod.pod, 80, wanted, &Failure::Bind(Errno::ACCESS)).message;
+    for (message, parts) in [
+        (
+            moved,
+            &[&*host.to_string(), "ip_unprivileged_port_start to 80"][..],
+        ),
+        (refused, &["choose a higher one"]),
+    ] {
+        let always = [
+            &*wanted.to_string(),
+            "the process that runs the pod",
+            "run as root and without",
+            "wasmpod-process",
+        ];
+        for part in always.iter().chain(parts) {
+            assert!(message.contains(part), "{part} in {message}");
+        }
+        assert!(!message.contains("this user"), "{message}");
+    }
 }
 
 #[test]

@@ -116,9 +116,10 @@ fn a_connection_looks_as_it_does_within_one_switch() {
         ("0.0.0.0", "A", Some(("A", "B"))),
         ("A", "A", Some(("A", "B"))),
         ("::", "a", Some(("a", "b"))),
-        ("0.0.0.0", "::ffff:A", Some(("A", "::ffff:B"))),
         ("127.0.0.1", "A", None),
-        ("::", "A", None),
+        ("::", "A", Some(("::ffff:A", "B"))),
+        ("::1", "A", None),
+        ("a", "A", None),
     ];
     for (listens, to, seen) in cases {
         let listener = listen(&pair.pods[0], pair.at(listens, 80));

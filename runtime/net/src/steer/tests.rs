@@ -16,7 +16,7 @@ use model::runtime::{Door, PodId, PodNetwork};
 use super::*;
 use crate::range::Block;
 use crate::testing::{Bench, RANGE, at, listen, udp};
-use crate::{NetError, PodNet};
+use crate::{NetError, PodNet, TcpSocket};
 
 /// A switch that is steered; nothing without the rights, and then it says so.
 fn steered() -> Option<Bench> {
@@ -86,7 +86,10 @@ fn every_listener_is_reached_and_no_longer_than_it_listens() {
         ("A", 81, true),
         ("0.0.0.0", 40_000, true),
         ("127.0.0.1", 8080, false),
+        ("::", 82, true),
+        ("::1", 8080, false),
     ];
+    let canonical = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
     for (address, port, reached) in cases {
         let (own, case) = (at("A", port), format!("{address}:{port}"));
         let listener = listen(&pod, at(address, port));
@@ -98,12 +101,14 @@ fn every_listener_is_reached_and_no_longer_than_it_listens() {
         }
         let mut client = TcpStream::connect(own).unwrap();
         let server = bench.accept(&listener);
-        assert_eq!(server.local_address(), Ok(own), "{case}");
+        let local = server.local_address();
+        assert_eq!(local.map(canonical), Ok(own), "{case}");
         let IpAddr::V4(pod_ip) = own.ip() else {
             unreachable!()
         };
         let peer = (RANGE.gateway(pod_ip), client.local_addr().unwrap().port());
-        assert_eq!(server.remote_address(), Ok(peer.into()), "{case}");
+        let remote = server.remote_address();
+        assert_eq!(remote.map(canonical), Ok(peer.into()), "{case}");
         client.write_all(b"question").unwrap();
         let stream = server.stream().unwrap();
         assert_eq!(bench.read(stream, 8), b"question", "{case}");
@@ -123,7 +128,32 @@ fn every_listener_is_reached_and_no_longer_than_it_listens() {
         assert_eq!(pod.doors(), [], "{case}");
     }
     let counters = pod.counters();
-    assert_eq!((counters.received, counters.sent), (24, 18));
+    assert_eq!((counters.received, counters.sent), (32, 24));
+}
+
+#[test]
+fn a_steered_port_is_who_listens_at_ipv4_or_else_at_every_address() {
+    let Some(mut bench) = steered() else { return };
+    let pod = bench.pod(1);
+    let at = |address| at(address, 80, [&pod, &pod]);
+    let reaches = |listener: &TcpSocket| {
+        let _client = TcpStream::connect(at("A")).unwrap();
+        let peer = bench.accept(listener).remote_address().unwrap();
+        assert_eq!(Family::of(peer.ip()), listener.family());
+    };
+    let six = listen(&pod, at("::"));
+    reaches(&six);
+    let four = listen(&pod, at("0.0.0.0"));
+    reaches(&four);
+    drop(four);
+    reaches(&six);
+    let four = listen(&pod, at("0.0.0.0"));
+    drop(six);
+    reaches(&four);
+    drop(four);
+    assert!(refuses(at("A")));
+    assert_eq!(pod.doors(), []);
+    assert!(bench.notices.try_recv().is_err(), "nothing failed");
 }
 
 #[test]
@@ -388,7 +418,9 @@ fn a_switch_begins_to_steer_with_its_first_door() {
     let six = listen(&pod, at("::", 80));
     let server = udp(&pod, at("0.0.0.0", 5353));
     assert_eq!(steer.said(), ["open Udp 5353 Socket"]);
-    drop((listener, server, six));
+    drop(listener);
+    assert_eq!(steer.said(), [""; 0], "it leads to who listens at :: now");
+    drop((six, server));
     assert_eq!(steer.said(), ["close Tcp 80", "close Udp 5353"]);
 }
 

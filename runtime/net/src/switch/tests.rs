@@ -75,6 +75,9 @@ fn the_host_connects_as_a_probe_and_as_port_forward() {
         ("127.0.0.1", HostTarget::PodIp, false),
         ("127.0.0.1", HostTarget::Localhost, true),
         ("::", HostTarget::PodIp, true),
+        ("::", HostTarget::Localhost, true),
+        ("::1", HostTarget::PodIp, false),
+        ("a", HostTarget::PodIp, false),
         ("::1", HostTarget::Localhost, true),
     ];
     for (listens, target, reached) in cases {
@@ -97,7 +100,7 @@ fn the_host_connects_as_a_probe_and_as_port_forward() {
                 })
         );
         assert_eq!(
-            RANGE.contains(peer),
+            RANGE.contains(peer.to_canonical()),
             target == HostTarget::PodIp,
             "{listens}, {target:?}"
         );

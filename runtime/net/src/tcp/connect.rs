@@ -73,7 +73,7 @@ impl Call<'_> {
             // Bound to localhost, toward another pod: EINVAL on Linux.
             return Err(NetError::InvalidArgument);
         }
-        let listener = target.tcp.lock().find(to.ip(), to.port()).cloned();
+        let listener = target.tcp.lock().find_dual(to.ip(), to.port()).cloned();
         let listener = listener.ok_or(NetError::ConnectionRefused)?;
         let from = SocketAddr::new(source, claim.port);
         let end = listener.offer(
@@ -239,7 +239,12 @@ pub(crate) fn from_host(
         ));
     }
     let mut result = Err(NetError::ConnectionRefused);
-    for family in [Family::V4, Family::V6] {
+    // Who says that a pod answers says it of its IP: the first, which is IPv4.
+    let families: &[Family] = match target {
+        HostTarget::PodIp => &[Family::V4],
+        HostTarget::Localhost => &[Family::V4, Family::V6],
+    };
+    for family in families.iter().copied() {
         let (to, from) = match target {
             HostTarget::PodIp => (pod.address(family), pod.gateway(family)),
             HostTarget::Localhost => {
@@ -250,7 +255,7 @@ pub(crate) fn from_host(
         let (Some(to), Some(from)) = (to, from) else {
             continue;
         };
-        let Some(listener) = pod.tcp.lock().find(to, port).cloned() else {
+        let Some(listener) = pod.tcp.lock().find_dual(to, port).cloned() else {
             continue;
         };
         let (local, remote) = ((to, port).into(), (from, pod.fabric.host_port()).into());

@@ -11,6 +11,9 @@
 //! what the guest does not accept waits in the kernel's backlog. A listener on the host's network
 //! is one such door and an empty queue. What is steered comes to the queue, already accepted: the
 //! kernel's listener is everybody's there.
+//!
+//! Where two listeners of a pod have one port, each has the doors of its family; a door passes to
+//! the other with the first that listens or ends, and is never closed between.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -31,8 +34,8 @@ use crate::kernel::{self, KernelSocket};
 use crate::limits::MAX_PENDING_STEERED;
 use crate::lock::Lock;
 use crate::options::Options;
-use crate::pod::PodNet;
-use crate::ports::PortClaim;
+use crate::pod::{Pod, PodNet};
+use crate::ports::{PortClaim, Reach};
 use crate::steer::reset;
 use crate::stream::kernel::KernelEnd;
 use crate::stream::memory::MemoryEnd;
@@ -145,6 +148,10 @@ impl TcpListener {
 
     /// Puts a connection into the queue of those that wait to be accepted; refused as there.
     pub(crate) fn enqueue(&self, link: Link, addresses: Addresses) -> Result<(), NetError> {
+        let addresses = Addresses {
+            local: self.0.family.show(addresses.local),
+            remote: self.0.family.show(addresses.remote),
+        };
         let slot = self.0.net.pod.slot();
         let slot = slot.map_err(|_| NetError::ConnectionRefused)?;
         let meter = self.0.net.meter.clone();
@@ -198,8 +205,7 @@ impl TcpListener {
         let was_closed = std::mem::replace(&mut queue.closed, true);
         let (waiting, waiters) = (std::mem::take(&mut queue.waiting), queue.waiters.take());
         drop(queue);
-        let doors = std::mem::take(&mut *self.0.doors.lock());
-        drop(doors);
+        self.leave_doors();
         for stream in waiting {
             stream.abort();
         }
@@ -209,12 +215,36 @@ impl TcpListener {
         }
     }
 
-    /// Takes the doors that were opened for it, unless the pod was removed meanwhile.
+    /// Takes doors that were opened for it or were another's, unless it has ended meanwhile.
     fn take_doors(&self, doors: Doors) {
-        let queue = self.0.queue.lock();
-        if !queue.closed {
-            *self.0.doors.lock() = doors;
+        let mut queue = self.0.queue.lock();
+        if queue.closed {
+            // What is closed is closed with the lock free again.
+            drop(queue);
+            return drop(doors);
         }
+        self.0.doors.lock().append(doors);
+        // Who waits must know the new doors too.
+        let waiters = queue.waiters.take();
+        drop(queue);
+        waiters.wake();
+    }
+
+    /// Closes its doors, but for those that lead to a listener of the other family from now on.
+    fn leave_doors(&self) {
+        let mut doors = std::mem::take(&mut *self.0.doors.lock());
+        let pod = &self.0.net.pod;
+        let Some(heir) = pod.listener(self.0.family.other(), self.0.address.port()) else {
+            return;
+        };
+        let reach = Reach::of(heir.0.address.ip());
+        heir.take_doors(doors.split_off(|at| door::suits(pod, Protocol::Tcp, reach, at)));
+    }
+
+    /// Gives up its doors of a family.
+    fn part_with(&self, family: Family) -> Doors {
+        let mut doors = self.0.doors.lock();
+        doors.split_off(|at| Family::of(at.to_canonical()) == family)
     }
 
     pub(crate) fn set_backlog(&self, backlog: u32) {
@@ -279,14 +309,15 @@ impl TcpListener {
                 remote: peer,
             }
         } else {
+            let remote = door::shown_as(&net.pod, *family, peer);
             let local = match address.ip().is_unspecified() {
-                true => net.pod.address(*family).unwrap_or(address.ip()),
-                false => address.ip(),
+                true => net.pod.address(Family::of(remote.ip())),
+                false => None,
             };
-            let remote = family.show(door::shown(&net.pod, peer));
+            let local = SocketAddr::new(local.unwrap_or(address.ip()), address.port());
             Addresses {
-                local: (local, address.port()).into(),
-                remote,
+                local: family.show(local),
+                remote: family.show(remote),
             }
         };
         kernel::apply(
@@ -359,6 +390,7 @@ impl ListenGuard {
                 .set(claim.reach, claim.port, listener.clone());
             let doors = door::open(pod, Protocol::Tcp, claim.reach, claim.port);
             listener.take_doors(doors);
+            pod.settle_doors(claim.port);
         }
         listener.0.tell(true);
         Ok(Self {
@@ -382,6 +414,25 @@ impl Drop for ListenGuard {
 impl fmt::Debug for ListenGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.listener.fmt(f)
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    /// Who listens at the pod's own address of a family, and has the doors of that family.
+    pub(crate) fn listener(&self, family: Family, port: u16) -> Option<TcpListener> {
+        let own = self.address(family)?;
+        self.tcp.lock().find(own, port).cloned()
+    }
+
+    /// Gives the doors of a port that two listeners have to the one of the door's family.
+    fn settle_doors(&self, port: u16) {
+        let [four, six] = [Family::V4, Family::V6].map(|family| self.listener(family, port));
+        if let (Some(four), Some(six)) = (four, six) {
+            four.take_doors(six.part_with(Family::V4));
+            six.take_doors(four.part_with(Family::V6));
+        }
     }
 }
 

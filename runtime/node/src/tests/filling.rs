@@ -332,7 +332,11 @@ async fn the_network_has_names_doors_and_files() {
     };
     assert_eq!(
         network.doors,
-        [door(None), door(Some(([0, 0, 0, 0].into(), 8080)))]
+        [
+            door(None),
+            door(Some(([0, 0, 0, 0].into(), 8080))),
+            door(Some((std::net::IpAddr::from([0; 16]), 8080)))
+        ]
     );
     let volumes = world.fake.volumes();
     assert_eq!(text(&volumes["etc.hostname"]), "pod\n");
