@@ -341,3 +341,17 @@ fn a_published_port_that_is_taken_is_refused() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_directory_of_proc_is_refused() -> anyhow::Result<()> {
+    let image = guest("hello")?;
+    let image = image.to_string_lossy();
+    for path in ["/proc:/p", "/proc/self/:/p:ro"] {
+        let run = Run::new()?.args(["--dir", path, &image]).for_a_person();
+        let ended = run.finish()?;
+        let told = ended.said.text();
+        assert_eq!(ended.code, Some(125), "{told}");
+        assert!(told.contains("nothing of /proc is offered"), "{told}");
+    }
+    Ok(())
+}

@@ -12,6 +12,7 @@ use api::single::{Directory, Publish, Single, single};
 use api::{ManifestError, Workload};
 use model::Container;
 use model::container::Protocol;
+use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 
 use crate::options::{Network, Run};
 
@@ -305,6 +306,11 @@ fn directory(text: &str) -> anyhow::Result<Directory> {
     let path = Path::new(host)
         .canonicalize()
         .with_context(|| format!("--dir {text}: cannot open {host}"))?;
+    if statfs(&path).is_ok_and(|about| about.f_type == PROC_SUPER_MAGIC) {
+        bail!(
+            "--dir {text}: nothing of /proc is offered: it would show a container this program itself"
+        );
+    }
     Ok(Directory {
         host: path.display().to_string(),
         guest: guest.to_owned(),
