@@ -135,9 +135,15 @@ pub(super) fn failed(error: &wasmtime::Error) -> Exit {
 /// The longest message of an end; Kubernetes keeps 4096 bytes of a termination message.
 const MESSAGE: usize = 2048;
 
-/// The causes of an error from the outermost on, the trap's place among them.
+/// What ended it, and then where and meanwhile: the frames of a trap may be many, and are cut.
 fn told(error: &wasmtime::Error) -> String {
-    let mut message = format!("{error:#}");
+    let mut message = error.root_cause().to_string();
+    let root = message.clone();
+    let others = error.chain().map(ToString::to_string);
+    for other in others.filter(|other| *other != root) {
+        message.push('\n');
+        message.push_str(&other);
+    }
     let mut end = MESSAGE.min(message.len());
     while !message.is_char_boundary(end) {
         end -= 1;
@@ -152,8 +158,22 @@ mod tests {
 
     use model::runtime::Limits;
 
+    use wasmtime::error::Context as _;
+
     use super::*;
     use crate::{Account, Executor};
+
+    #[test]
+    fn the_cause_of_an_end_comes_before_a_backtrace_of_any_length() {
+        let trap = wasmtime::Error::new(wasmtime::Trap::StackOverflow);
+        let error = Err::<(), _>(trap).context("a frame\n".repeat(1000));
+        let told = told(&error.expect_err("an error"));
+        assert!(
+            told.starts_with("wasm trap: call stack exhausted\na frame\n"),
+            "{told}"
+        );
+        assert_eq!(told.len(), MESSAGE);
+    }
 
     /// Told to end and given its task at the same moment, by two threads: it ends.
     #[test]
