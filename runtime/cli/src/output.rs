@@ -176,11 +176,6 @@ impl Output {
         self.hurry.cancel();
     }
 
-    /// Whether nobody does.
-    pub(crate) fn is_in_a_hurry(&self) -> bool {
-        self.hurry.is_cancelled()
-    }
-
     /// Resolves when the reader of standard output has gone.
     pub(crate) async fn unread(&self) {
         self.unread.cancelled().await;

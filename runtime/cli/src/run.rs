@@ -33,6 +33,7 @@ use host::CodeStore;
 use node::{ManifestObjects, Node, PodHandle, Router};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::FAILURE;
 use crate::claim::{self, Claim};
@@ -136,7 +137,7 @@ async fn to_the_end(
         () = last_words(&printer, &summary, end.failed) => {}
         // Nobody reads them. What there is to end has ended, so one signal is enough.
         _ = signals.next() => {}
-        () = tokio::time::sleep(LAST_CALLS), if printer.output().is_in_a_hurry() => {}
+        () = tokio::time::sleep_until(end.until.unwrap_or_else(Instant::now)), if end.until.is_some() => {}
     }
     Ok(ExitCode::from(whole_or_not(&printer, summary.exit_code)))
 }

@@ -28,6 +28,8 @@ pub(super) struct End {
     pub(super) asked: Option<SignalKind>,
     /// What the one container cannot run without.
     pub(super) failed: Option<String>,
+    /// Until when its last words may be written; for ever where nobody asked for the end.
+    pub(super) until: Option<Instant>,
 }
 
 /// The signals that end a run.
@@ -67,7 +69,10 @@ pub(super) async fn until_all_end(
         let signal = tokio::select! {
             ended = ends.join_next() => match ended {
                 Some(_) => continue,
-                None => return end,
+                None => {
+                    end.until = stage.last_words();
+                    return end;
+                }
             },
             Some(why) = failures.recv() => {
                 stage = stage.end_at_once(pods);
@@ -77,7 +82,10 @@ pub(super) async fn until_all_end(
             signal = signals.next() => signal,
             () = output.unread(), if !asked => SignalKind::pipe(),
             () = stage.overdue() => match stage {
-                Stage::Killing(_) => return end,
+                Stage::Killing(_) => {
+                    end.until = stage.last_words();
+                    return end;
+                }
                 _ => end.asked.unwrap_or(SignalKind::terminate()),
             },
         };
@@ -85,7 +93,7 @@ pub(super) async fn until_all_end(
             // Guests that wait for a reader cannot end before what they wrote is taken.
             output.hurry();
             stage = stage.end_at_once(pods);
-        } else {
+        } else if let Stage::Running = stage {
             pods.iter().for_each(|pod| pod.stop(None));
             stage = Stage::Stopping(Instant::now() + longest + MARGIN);
         }
@@ -103,6 +111,15 @@ impl Stage {
         }
         pods.iter().for_each(PodHandle::kill);
         Self::Killing(Instant::now() + LAST_CALLS)
+    }
+
+    /// Until when somebody may still read what is left to be said.
+    fn last_words(self) -> Option<Instant> {
+        match self {
+            Self::Running => None,
+            Self::Stopping(until) => Some(until),
+            Self::Killing(_) => Some(Instant::now() + LAST_CALLS),
+        }
     }
 
     /// Resolves when it takes too long.
