@@ -9,6 +9,7 @@ mod missing;
 mod place;
 mod ports;
 mod users;
+mod walk;
 
 use std::collections::HashSet;
 use std::time::SystemTime;

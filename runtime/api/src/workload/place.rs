@@ -5,8 +5,8 @@
 //! pod would wait for ever, so here it is run, and told.
 
 use super::Admitted;
+use super::walk::specs;
 use crate::error::ManifestError;
-use crate::findings::Findings;
 
 /// The RuntimeClasses that mean wasmpod.
 const CLASSES: [&str; 2] = ["wasmpod", super::PROCESS];
@@ -16,11 +16,7 @@ const SCHEDULER: &str = "default-scheduler";
 
 /// Every pod that could not run on the node of this name.
 pub(super) fn misplaced(pods: &[Admitted], node: &str) -> Vec<ManifestError> {
-    let mut errors = Vec::new();
-    for Admitted { object, .. } in pods {
-        let mut found = Findings::default();
-        let top = object.top();
-        let spec = top.field("spec");
+    specs(pods, |_, spec, found| {
         let (named, class) = (spec.field("nodeName"), spec.field("runtimeClassName"));
         if named.some_text().is_some_and(|name| name != node) {
             let detail = format!(
@@ -38,18 +34,12 @@ pub(super) fn misplaced(pods: &[Admitted], node: &str) -> Vec<ManifestError> {
             );
             found.not_found_because(&class, &detail);
         }
-        errors.extend(object.errors(&found.into_errors()));
-    }
-    errors
+    })
 }
 
 /// Every pod that asks for a scheduler of its own.
 pub(super) fn unscheduled(pods: &[Admitted]) -> Vec<ManifestError> {
-    let mut warnings = Vec::new();
-    for Admitted { object, .. } in pods {
-        let mut found = Findings::default();
-        let top = object.top();
-        let spec = top.field("spec");
+    let asking = specs(pods, |_, spec, found| {
         let scheduler = spec.field("schedulerName");
         if scheduler.some_text().is_some_and(|name| name != SCHEDULER) {
             found.refused(
@@ -57,8 +47,9 @@ pub(super) fn unscheduled(pods: &[Admitted]) -> Vec<ManifestError> {
                 "wasmpod run has no scheduler; the pod runs here at once",
             );
         }
-        let errors = object.errors(&found.into_errors()).into_iter();
-        warnings.extend(errors.map(ManifestError::into_warning));
-    }
-    warnings
+    });
+    asking
+        .into_iter()
+        .map(ManifestError::into_warning)
+        .collect()
 }
