@@ -123,12 +123,11 @@ impl Account {
         if self.surcharge.load(Relaxed) == 0 {
             return 0;
         }
-        let parts = u128::from(self.surcharge.swap(0, Relaxed));
-        u64::try_from((u128::from(time) * parts) >> 32).unwrap_or(u64::MAX)
+        part(time, self.surcharge.swap(0, Relaxed))
     }
 
     /// CPU time as virtual time: the heavier the account, the slower it runs.
-    fn over_weight(&self, time: Duration) -> u64 {
+    pub(crate) fn over_weight(&self, time: Duration) -> u64 {
         let weight = u64::from(self.weight.load(Relaxed));
         nanos(time).saturating_mul(1000) / weight
     }
@@ -215,6 +214,11 @@ pub(crate) fn thread_time() -> Duration {
         u64::try_from(now.tv_sec).unwrap_or(0),
         u32::try_from(now.tv_nsec).unwrap_or(0),
     )
+}
+
+/// So many parts of 2^32 of a virtual time.
+pub(crate) fn part(of: u64, parts: u32) -> u64 {
+    u64::try_from((u128::from(of) * u128::from(parts)) >> 32).unwrap_or(u64::MAX)
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -3,18 +3,21 @@
 //! The account with the least virtual time (CPU time over weight) runs next. Fair is not yet
 //! prompt: guests that compute begin together and would stay side by side, each run a turn once
 //! everybody has had one, and a guest that needs little, once it has had that little, would wait
-//! for the whole round. So a newcomer's first turn costs it up to twice, each another part: turns
-//! are spread then, and whoever needs little waits for few. And who slept comes back with a little credit, so that its next steps are not
-//! behind those who merely computed meanwhile.
+//! for the whole round. So a newcomer begins up to a turn behind, each by another part of one:
+//! turns are spread then, and whoever needs little waits for few. It is a turn of the heaviest
+//! account in line, lest a light newcomer wait for many rounds; so its first turn costs it up to
+//! twice as well, by its own weight. And who slept comes back with a little credit, so that its
+//! next steps are not behind those who merely computed meanwhile.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::account::Account;
+use crate::account::{Account, part};
 
 use super::task::Task;
+use super::tick;
 
 /// CPU time for which a guest that slept comes before the others: some hundred wakes.
 const CREDIT: Duration = Duration::from_millis(1);
@@ -32,8 +35,12 @@ pub(super) struct Queue {
     sequence: u64,
     /// The virtual time of the latest task taken: where newcomers and sleepers start.
     least: u64,
-    /// What the latest newcomer's first turn costs on top, in parts of 2^32.
+    /// How far the latest newcomer begins behind, and what its first turn costs on top: in parts
+    /// of 2^32 of a turn.
     spread: u32,
+    /// The virtual time that a turn costs the heaviest account that was in line or ran since
+    /// nobody was and did.
+    turn: u64,
     idle_workers: usize,
     /// Whether a worker looks for work instead of sleeping.
     looking: bool,
@@ -89,15 +96,22 @@ impl Queue {
         }));
     }
 
-    /// Where an account stands in line. One that is new stands in front, and pays more for that.
+    /// Where an account stands in line.
     fn place(&mut self, account: &Account) -> u64 {
+        let own = account.over_weight(tick::PERIOD);
+        let is_alone = self.ready.is_empty() && self.running == 0;
+        self.turn = if is_alone { own } else { self.turn.min(own) };
         if !account.enters() {
             return account.catch_up(self.least, CREDIT);
         }
-        let place = account.catch_up(self.least, Duration::ZERO);
         self.spread = self.spread.wrapping_add(GOLDEN);
         account.surcharge(self.spread);
-        place
+        let behind = if is_alone {
+            0
+        } else {
+            part(self.turn, self.spread)
+        };
+        account.catch_up(self.least.saturating_add(behind), Duration::ZERO)
     }
 
     /// The task that is furthest behind, or how long to wait for one.
