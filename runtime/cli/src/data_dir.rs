@@ -1,6 +1,6 @@
 //! Where wasmpod keeps what outlives a process.
 
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -24,9 +24,7 @@ impl DataDir {
             Some(path) => path.to_owned(),
             None => default()?,
         };
-        let mut builder = std::fs::DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(&path);
-        made.with_context(|| {
+        host::private_directory(&path).with_context(|| {
             format!(
                 "cannot make the data directory {}: {ANOTHER}",
                 path.display()
@@ -45,9 +43,7 @@ impl DataDir {
     /// A room that cannot be made or written to, or that somebody else could write to.
     pub(crate) fn prepare(&self) -> anyhow::Result<()> {
         for room in [self.code(), self.pods(), self.content(), self.runs()] {
-            let mut builder = std::fs::DirBuilder::new();
-            let made = builder.recursive(true).mode(0o700).create(&room);
-            made.with_context(|| {
+            host::private_directory(&room).with_context(|| {
                 format!(
                     "cannot make {}: {ANOTHER}, or mend this one",
                     room.display()

@@ -58,6 +58,9 @@ pub(crate) struct PodHost {
     /// What it may change.
     #[arg(long)]
     pub(crate) write: Vec<PathBuf>,
+    /// Whether its parent steers connections to its pods.
+    #[arg(long)]
+    pub(crate) steered: bool,
     /// Where its volumes in memory lie.
     #[arg(long)]
     pub(crate) memory_dir: Option<PathBuf>,

@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use host::{Confinement, Sockets};
+use host::{Confinement, ServeConfig, Sockets};
 
 use crate::options::PodHost;
 
@@ -44,14 +44,14 @@ pub(crate) fn serve(options: PodHost) -> anyhow::Result<ExitCode> {
         frames: frames.into(),
         descriptors,
     };
-    let range = net::PodRange::LOOPBACK;
+    let config = ServeConfig {
+        range: net::PodRange::LOOPBACK,
+        is_steered: options.steered,
+        memory_dir: options.memory_dir,
+        toolbox: crate::run::toolbox(),
+    };
     runtime
-        .block_on(host::serve(
-            sockets,
-            range,
-            options.memory_dir,
-            crate::run::toolbox(),
-        ))
+        .block_on(host::serve(sockets, config))
         .context("the pod host lost its parent")?;
     Ok(ExitCode::SUCCESS)
 }

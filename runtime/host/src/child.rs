@@ -5,6 +5,8 @@
 //!                 child ──event, output──> EventSink     (output is acknowledged)
 //!                 child ──part, compile──> Compiler
 //!                 child ──dial, resolve──> Network
+//!                 child ──listeners, open, close──> Steering      (listeners are handed down)
+//!                 child ──bind──> a socket                        (handed down)
 //!                 child ──standard error──> the log, line by line
 //! child's end: calls fail with Gone, its instances are told as exited with 137
 //! ```
@@ -25,6 +27,7 @@ use model::runtime::{
     Answer, Connection, EventSink, ExecSpec, InstanceId, InstanceSpec, PodId, PodSandbox,
     RuntimeError, Signal, Stats, Update,
 };
+use net::Steering;
 use tokio::net::UnixStream;
 use tokio::process::Command;
 
@@ -49,6 +52,8 @@ pub(crate) struct ChildConfig {
     pub(crate) compiler: Arc<dyn Compiler>,
     /// Knows the pods of all children.
     pub(crate) network: Arc<Network>,
+    /// Steers connections to the pods of children that were told so.
+    pub(crate) steering: Option<Steering>,
 }
 
 /// A pod host in a child process. It ends when the last clone is dropped.
@@ -105,7 +110,8 @@ impl Child {
             tokio::spawn(said::pass_on(said, id));
         }
         let (incoming, outgoing) = UnixStream::from_std(frames)?.into_split();
-        let (link, outbox) = Link::new(descriptors, Arc::new(wire));
+        let lane = config.steering.as_ref().map(Steering::lane);
+        let (link, outbox) = Link::new(descriptors, Arc::new(wire), lane);
         tokio::spawn(link::write_frames(outbox, outgoing));
         let (wire, network) = (Arc::clone(link.wire()), Arc::clone(&config.network));
         tokio::spawn(wire::pass_on(wire, Arc::downgrade(&link), network));
@@ -118,7 +124,7 @@ impl Child {
     pub(crate) fn unheard() -> (Self, impl Iterator<Item = Order>) {
         let (descriptors, _) = Sender::pair().expect("a pair");
         let (near, _) = Wire::pair().expect("a pair");
-        let (link, mut outbox) = Link::new(descriptors, Arc::new(near));
+        let (link, mut outbox) = Link::new(descriptors, Arc::new(near), None);
         let orders = std::iter::from_fn(move || {
             let frame = outbox.try_recv().ok()?;
             let message = frame.bytes.get(protocol::LENGTH..).unwrap_or_default();
@@ -145,6 +151,11 @@ impl Child {
         self.link.wire()
     }
 
+    /// Closes all that it has open to the outside at an address, which is another pod's from now on.
+    pub(crate) fn close_all_at(&self, address: IpAddr) {
+        self.link.close_all_at(address);
+    }
+
     /// Makes a pod at this address; on the host's network without one.
     pub(crate) fn create_pod(
         &self,
@@ -152,8 +163,8 @@ impl Child {
         address: Option<Ipv4Addr>,
         addresses: Vec<IpAddr>,
     ) -> Answer<'static, ()> {
-        let id = pod.id;
-        self.link.know(|known| known.give_pod(id, addresses));
+        let (id, doors) = (pod.id, pod.network.doors.clone());
+        self.link.know(|known| known.give_pod(id, addresses, doors));
         let order = Order::CreatePod(Box::new(pod), address);
         self.link.plain(order, Change::PodCreated(id))
     }

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,19 +22,23 @@ use crate::confine::Confinement;
 use crate::exec::Compiler;
 use crate::network::{Lease, Network};
 use crate::pod_host::check_host_paths;
+use crate::private::private_directory;
 
 /// How children are started.
 #[derive(Clone)]
 pub struct ChildrenConfig {
     /// The program that serves: this one, by its own path.
     pub program: PathBuf,
-    /// Makes its arguments from what it may reach.
-    pub args: fn(&Confinement) -> Vec<OsString>,
+    /// Makes its arguments from what it may reach, and from whether connections to its pods are
+    /// steered ([`crate::ServeConfig`]).
+    pub args: fn(&Confinement, bool) -> Vec<OsString>,
     /// What the child of many pods may reach: compiled code to read, pods' files to change. A child
     /// of one pod may change that pod's files only.
     pub confinement: Confinement,
     /// Where pod addresses come from.
     pub range: net::PodRange,
+    /// Steers connections to every port of pods; without it only declared ports have doors.
+    pub steering: Option<net::Steering>,
     /// One child for each pod.
     pub one_per_pod: bool,
     /// Who is told what happens.
@@ -105,11 +108,11 @@ impl Children {
         if !self.config.one_per_pod && write.is_empty() {
             return Ok(None);
         }
-        private_directory(&pod.directory)?;
+        make_private(&pod.directory)?;
         write.push(pod.directory.clone());
         let memory = self.memory_of(pod);
         if let Some(memory) = &memory {
-            private_directory(memory)?;
+            make_private(memory)?;
         }
         let read = self.config.confinement.read.clone();
         Ok(Some(Confinement {
@@ -133,10 +136,11 @@ impl Children {
     fn start(&self, confinement: &Confinement) -> Result<Child, RuntimeError> {
         let config = ChildConfig {
             program: self.config.program.clone(),
-            args: (self.config.args)(confinement),
+            args: (self.config.args)(confinement, self.config.steering.is_some()),
             sink: Arc::clone(&self.config.sink),
             compiler: Arc::clone(&self.config.compiler),
             network: Arc::clone(&self.network),
+            steering: self.config.steering.clone(),
         };
         Child::start(&config).map_err(|e| {
             RuntimeError::Exhausted(format!(
@@ -233,13 +237,10 @@ impl State {
     }
 }
 
-/// Makes a directory for its owner alone, and those above it.
-fn private_directory(path: &Path) -> Result<(), RuntimeError> {
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path);
-    made.map_err(|e| RuntimeError::Exhausted(format!("cannot make {}: {e}", path.display())))
+/// Makes a directory that a child of one pod will have to itself.
+fn make_private(path: &Path) -> Result<(), RuntimeError> {
+    private_directory(path)
+        .map_err(|e| RuntimeError::Exhausted(format!("cannot make {}: {e}", path.display())))
 }
 
 impl Runtime for Children {

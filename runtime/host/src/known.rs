@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use model::runtime::{Event, InstanceId, PodId, RuntimeError};
+use model::runtime::{Door, Event, InstanceId, PodId, RuntimeError};
+use net::steer::Endpoint;
 
 use crate::allowance::{Allowance, Rate};
 use crate::protocol::{self, Reply};
@@ -80,6 +81,8 @@ pub(crate) enum Heard {
 pub(crate) struct Known {
     pods: HashMap<PodId, Words>,
     addresses: HashMap<IpAddr, PodId>,
+    /// What their manifests open at addresses of the node, and of their own.
+    doors: HashMap<PodId, Vec<Door>>,
     departed: VecDeque<Departed>,
     lost: VecDeque<InstanceId>,
     /// What may still be told of instances' health, once something was.
@@ -154,9 +157,10 @@ impl Wanted {
 // === impl Known ===
 
 impl Known {
-    /// A pod that the child is about to be given, with its addresses.
-    pub(crate) fn give_pod(&mut self, pod: PodId, addresses: Vec<IpAddr>) {
+    /// A pod that the child is about to be given, with its addresses and doors.
+    pub(crate) fn give_pod(&mut self, pod: PodId, addresses: Vec<IpAddr>, doors: Vec<Door>) {
         self.pods.insert(pod, Words::new());
+        self.doors.insert(pod, doors);
         let addresses = addresses.into_iter().map(|address| (address, pod));
         self.addresses.extend(addresses);
     }
@@ -303,6 +307,34 @@ impl Known {
         )))
     }
 
+    /// Refuses a door that no manifest of this child's pods asks for, and one at an address of pods
+    /// that is not the asking pod's own. What a pod that has gone may have asked for is left out.
+    pub(crate) fn check_door(&self, door: Endpoint, is_of_pods: bool) -> Result<Heard, Breach> {
+        let (ip, port) = (door.at.ip(), door.at.port());
+        let owner = self.addresses.get(&ip.to_canonical());
+        let asks = |(pod, asked): (&PodId, &Door)| {
+            let is_there = match asked.host {
+                Some(host) => host == (ip, port) && (!is_of_pods || owner == Some(pod)),
+                None => asked.port == port && owner == Some(pod),
+            };
+            asked.protocol == door.protocol && is_there
+        };
+        let mut doors = self
+            .doors
+            .iter()
+            .flat_map(|(pod, doors)| doors.iter().map(move |door| (pod, door)));
+        if doors.any(asks) {
+            return Ok(Heard::Now);
+        }
+        if !self.departed.is_empty() {
+            return Ok(Heard::LeftOut);
+        }
+        Err(Breach::new(format!(
+            "it asked for a door at {}, which is none of its pods'",
+            door.at
+        )))
+    }
+
     /// The child is gone: what ran there ends.
     pub(crate) fn end(&mut self) -> Vec<InstanceId> {
         std::mem::take(self).running.into_iter().collect()
@@ -344,6 +376,7 @@ impl Known {
         let Some(words) = self.pods.remove(&pod) else {
             return;
         };
+        self.doors.remove(&pod);
         let own = self.addresses.extract_if(|_, owner| *owner == pod);
         let addresses = own.map(|(address, _)| address).collect();
         let own = self.instances.iter().filter(|(_, owner)| **owner == pod);

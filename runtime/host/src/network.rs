@@ -44,6 +44,7 @@ struct State {
 /// until this is dropped.
 pub(crate) struct Lease {
     network: Arc<Network>,
+    child: WeakChild,
     address: Ipv4Addr,
     names: Vec<String>,
 }
@@ -75,7 +76,7 @@ impl Network {
         let address = blocks.take();
         state.blocks = Some(blocks);
         let address = address?;
-        state.places.insert(address, child);
+        state.places.insert(address, child.clone());
         for name in &names {
             state.names.entry(name.clone()).or_default().push(address);
         }
@@ -83,6 +84,7 @@ impl Network {
         let network = Arc::clone(self);
         Ok(Lease {
             network,
+            child,
             address,
             names,
         })
@@ -93,6 +95,11 @@ impl Network {
         let address = self.range.untwin(address)?;
         let place = self.state().places.get(&address).cloned();
         place?.upgrade()
+    }
+
+    /// Whether an address is one that a pod has or could get, of either family.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        self.range.untwin(address.to_canonical()).is_some()
     }
 
     /// The addresses of the pods with this name.
@@ -162,6 +169,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.leave();
+        if let Some(child) = self.child.upgrade() {
+            child.close_all_at(self.address.into());
+        }
         if let Some(blocks) = &mut self.network.state().blocks {
             blocks.give(self.address);
         }

@@ -1,7 +1,10 @@
-//! The parent as a child sees it: takes events, compiles, knows the pods of other children.
+//! The parent as a child sees it: takes events, compiles, knows the pods of other children, and
+//! leads connections from outside here.
 //!
 //! Each question has a number, under which whoever asked waits for the answer. What a child asks
 //! at once stays within what its parent allows; further questions wait here.
+
+mod steer;
 
 use std::collections::HashMap;
 use std::io;
@@ -13,9 +16,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use model::runtime::{Event, EventSink, RuntimeError, WasmImage};
-use net::{Asked, NetError, Peers};
+use net::{Asked, Family, NetError, Peers, SteerError};
+use rustix::io::Errno;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+pub(crate) use self::steer::ParentsDoors;
 use crate::exec::{Compiler, Compiling};
 use crate::protocol::{self, COMPILE_BUDGET, FromChild, PART, QUESTIONS, Refusal};
 use crate::wire::{Header, Kind, Wire};
@@ -32,8 +37,13 @@ pub(crate) struct Parent {
     compiling: Waiting<Result<WasmImage, RuntimeError>>,
     dialling: Waiting<Result<OwnedFd, NetError>>,
     naming: Waiting<Vec<Ipv4Addr>>,
+    listeners: Waiting<Result<Vec<(Family, OwnedFd)>, SteerError>>,
+    opening: Waiting<Result<(), SteerError>>,
+    binding: Waiting<Result<OwnedFd, Errno>>,
     compile_budget: Arc<Semaphore>,
     questions: Arc<Semaphore>,
+    /// Turns to ask for doors, which no flood of connects delays.
+    door_questions: Arc<Semaphore>,
 }
 
 /// The pods of other children, as the switch of this one asks for them.
@@ -87,8 +97,12 @@ impl Parent {
             compiling: Waiting::default(),
             dialling: Waiting::default(),
             naming: Waiting::default(),
+            listeners: Waiting::default(),
+            opening: Waiting::default(),
+            binding: Waiting::default(),
             compile_budget: Arc::new(Semaphore::new(COMPILE_BUDGET / UNIT)),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
+            door_questions: Arc::new(Semaphore::new(QUESTIONS)),
         }
     }
 
@@ -122,17 +136,55 @@ impl Parent {
         self.naming.answer(number, pods);
     }
 
+    /// The listeners came, or there are none.
+    pub(crate) fn listening(
+        &self,
+        number: u64,
+        listeners: Result<Vec<(Family, OwnedFd)>, SteerError>,
+    ) {
+        self.listeners.answer(number, listeners);
+    }
+
+    /// An endpoint was opened, or not.
+    pub(crate) fn opened(&self, number: u64, result: Result<(), SteerError>) {
+        self.opening.answer(number, result);
+    }
+
+    /// The socket of a plain door came, or what the kernel says.
+    pub(crate) fn bound(&self, number: u64, socket: Result<OwnedFd, Errno>) {
+        self.binding.answer(number, socket);
+    }
+
     fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Asks, once there is room for one more question.
+    /// Asks of the network, once there is room for one more question.
     async fn ask<T>(
         &self,
         waiting: &Waiting<T>,
         question: impl FnOnce(u64) -> FromChild,
     ) -> Option<T> {
-        let turn = Arc::clone(&self.questions).acquire_owned().await.ok()?;
+        self.ask_in_turn(&self.questions, waiting, question).await
+    }
+
+    /// The same for a door.
+    async fn ask_for_doors<T>(
+        &self,
+        waiting: &Waiting<T>,
+        question: impl FnOnce(u64) -> FromChild,
+    ) -> Option<T> {
+        self.ask_in_turn(&self.door_questions, waiting, question)
+            .await
+    }
+
+    async fn ask_in_turn<T>(
+        &self,
+        turns: &Arc<Semaphore>,
+        waiting: &Waiting<T>,
+        question: impl FnOnce(u64) -> FromChild,
+    ) -> Option<T> {
+        let turn = Arc::clone(turns).acquire_owned().await.ok()?;
         let number = self.number();
         let answer = waiting.add(number, Some(turn));
         self.tell(question(number));

@@ -24,7 +24,7 @@ use model::runtime::{
     Answer, Connection, Event, EventSink, ExecSpec, InstanceId, InstanceSpec, PodCreated, PodId,
     PodSandbox, Runtime, RuntimeError, Signal, Stats, Update, WasmImage,
 };
-use net::{Notice, Observer, Peers, PodRange, Steer, Switch, SwitchConfig, SwitchError};
+use net::{Binder, Notice, Observer, Peers, PodRange, Steer, Switch, SwitchConfig, SwitchError};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
@@ -42,6 +42,8 @@ pub struct PodHostConfig {
     pub peers: Option<Arc<dyn Peers>>,
     /// Steers connections to every port of pods; without it only declared ports have doors.
     pub steering: Option<Arc<dyn Steer>>,
+    /// Binds the plain doors that this process may not; without it they open higher.
+    pub binder: Option<Arc<dyn Binder>>,
     /// The runtime for everything but guests.
     pub runtime: Handle,
     /// Who is told what happens.
@@ -102,6 +104,7 @@ impl PodHost {
             observer: Arc::new(Notices(Arc::clone(&config.sink))),
             peers: config.peers,
             steering: config.steering,
+            binder: config.binder,
         })?;
         let (reports, incoming) = mpsc::unbounded_channel();
         config

@@ -11,6 +11,8 @@ use model::runtime::{
     Event, ExecSpec, InstanceId, InstanceSpec, PodId, PodSandbox, RuntimeError, Signal, Stats,
     StoragePlace, Update, WasmImage,
 };
+use net::Family;
+use net::steer::{Endpoint, SteerError, Way};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -67,6 +69,13 @@ pub(crate) enum ToChild {
     Dialled(u64, Result<u64, Refusal>),
     /// The pods with the name that was asked for.
     Named(u64, Vec<Ipv4Addr>),
+    /// The listeners of steered connections: the numbers of their descriptors, which were sent.
+    Listeners(u64, Result<Vec<(Family, u64)>, SteerError>),
+    /// What came of opening an endpoint.
+    Opened(u64, Result<(), SteerError>),
+    /// The socket of a plain door: the number of its descriptor, which was sent, or what the
+    /// kernel says.
+    Bound(u64, Result<u64, i32>),
 }
 
 /// From the child.
@@ -90,6 +99,18 @@ pub(crate) enum FromChild {
     },
     /// Which pods of the run have this name?
     Resolve(u64, String),
+    /// On which sockets do steered connections arrive?
+    Listeners(u64),
+    /// Open an endpoint at the address of a pod of this child.
+    Open {
+        number: u64,
+        endpoint: Endpoint,
+        way: Way,
+    },
+    /// Close one that this child has opened.
+    Close(Endpoint),
+    /// Make the socket of a plain door of a pod of this child.
+    Bind(u64, Endpoint),
 }
 
 /// Why there is no connection.

@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::runtime::{EventSink, Runtime, RuntimeError};
-use net::Peers;
+use net::steer::SteerError;
+use net::{Peers, Steer};
+use rustix::io::Errno;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 
 use crate::descriptors::Receiver;
 use crate::exec::Compiler;
-use crate::parent::{Others, Parent};
+use crate::parent::{Others, Parent, ParentsDoors};
 use crate::pod_host::{PodHost, PodHostConfig, Toolbox};
 use crate::protocol::{self, FromChild, Order, Reply, ToChild};
 use crate::wire::{self, Wire};
@@ -27,16 +29,23 @@ pub struct Sockets {
     pub descriptors: OwnedFd,
 }
 
+/// What a pod host in a child is made with.
+pub struct ServeConfig {
+    /// Where pod addresses come from.
+    pub range: net::PodRange,
+    /// Whether the parent steers connections to the pods.
+    pub is_steered: bool,
+    /// A directory of tmpfs for volumes in memory, where `/dev/shm` itself may not be written to.
+    pub memory_dir: Option<PathBuf>,
+    /// The commands that exec offers when the mounts have none.
+    pub toolbox: Toolbox,
+}
+
 /// Serves until the parent closes its end.
 ///
 /// # Errors
 /// When the sockets break, or the host cannot start.
-pub async fn serve(
-    sockets: Sockets,
-    range: net::PodRange,
-    memory_dir: Option<PathBuf>,
-    toolbox: Toolbox,
-) -> io::Result<()> {
+pub async fn serve(sockets: Sockets, config: ServeConfig) -> io::Result<()> {
     sockets.frames.set_nonblocking(true)?;
     let (mut incoming, outgoing) = UnixStream::from_std(sockets.frames)?.into_split();
     let descriptors = Receiver::new(sockets.descriptors);
@@ -45,16 +54,20 @@ pub async fn serve(
     let writer = tokio::spawn(write_frames(frames, outgoing));
     let parent = Arc::new(Parent::new(out));
     let others = Others::new(Arc::clone(&parent), Arc::clone(&wire));
+    let doors = ParentsDoors::new(Arc::clone(&parent));
     let host = PodHost::start(PodHostConfig {
-        range,
+        range: config.range,
         peers: Some(Arc::new(others) as Arc<dyn Peers>),
-        steering: None,
+        steering: config
+            .is_steered
+            .then(|| Arc::new(doors.clone()) as Arc<dyn Steer>),
+        binder: Some(Arc::new(doors)),
         runtime: tokio::runtime::Handle::current(),
         sink: Arc::clone(&parent) as Arc<dyn EventSink>,
         compiler: Arc::clone(&parent) as Arc<dyn Compiler>,
         keeps_files: true,
-        memory_dir,
-        toolbox,
+        memory_dir: config.memory_dir,
+        toolbox: config.toolbox,
     })
     .map_err(io::Error::other)?;
     let datagrams = tokio::spawn(wire::take_in(wire, host.switch().clone()));
@@ -68,6 +81,22 @@ pub async fn serve(
                 parent.dialled(number, socket);
             }
             ToChild::Named(number, pods) => parent.named(number, pods),
+            ToChild::Listeners(number, told) => {
+                let take = |(family, descriptor)| {
+                    let taken = descriptors.take(descriptor);
+                    taken
+                        .map(|listener| (family, listener))
+                        .map_err(|error| SteerError::lost(&error))
+                };
+                let listeners = told.and_then(|sent| sent.into_iter().map(take).collect());
+                parent.listening(number, listeners);
+            }
+            ToChild::Opened(number, result) => parent.opened(number, result),
+            ToChild::Bound(number, told) => {
+                let told = told.map_err(Errno::from_raw_os_error);
+                let take = |descriptor| descriptors.take(descriptor).map_err(|_| Errno::IO);
+                parent.bound(number, told.and_then(take));
+            }
         }
     }
     datagrams.abort();

@@ -11,13 +11,15 @@
 //! the next. Only past twice the capacity whoever wants to make more waits for the makers, and
 //! collects first: makers that overlap would otherwise keep it from ever being collected.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, flock, futimens};
+
+use crate::private::private_directory;
 
 /// The name of the file that is locked for the whole directory.
 const LOCK: &str = "shelf.lock";
@@ -68,9 +70,7 @@ impl Shelf {
     /// # Errors
     /// When the lock cannot be opened or had, or the directory cannot be read.
     pub fn hold(&self) -> io::Result<Hold> {
-        let mut directory = DirBuilder::new();
-        directory.recursive(true).mode(0o700);
-        directory.create(&self.directory)?;
+        private_directory(&self.directory)?;
         let lock = self.lock()?;
         let (candidates, _) = self.look()?;
         if total(&candidates) > self.capacity.saturating_mul(2) {

@@ -19,6 +19,7 @@
 mod steered;
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -35,7 +36,7 @@ use crate::kernel::{self, KernelSocket};
 use crate::limits::{MAX_PENDING_PER_DOOR, UNPRIVILEGED_OFFSET};
 use crate::pod::{OpenDoor, Pod};
 use crate::ports::Reach;
-use crate::steer::{SteerError, SteeredEndpoint};
+use crate::steer::{Endpoint, SteerError, SteeredEndpoint};
 use crate::switch::Notice;
 use crate::tcp::Family;
 
@@ -75,25 +76,26 @@ struct Wanted {
 }
 
 /// Opens what a socket at `reach` and `port` deserves: what steering gives to every listener, and
-/// what the pod's manifest wants beside it.
-pub(crate) fn open(pod: &Arc<Pod>, protocol: Protocol, reach: Reach, port: u16) -> Doors {
+/// what the pod's manifest wants beside it. Waits for whoever has the rights that this process has
+/// not; what was opened until then closes if nobody waits any more.
+pub(crate) async fn open(pod: &Arc<Pod>, protocol: Protocol, reach: Reach, port: u16) -> Doors {
     let family = Family::of(reach.address());
     let has_other = protocol == Protocol::Tcp && pod.listener(family.other(), port).is_some();
     let suits = |at: IpAddr| {
         let is_others = has_other && Family::of(at.to_canonical()) != family;
         !is_others && suits(pod, protocol, reach, at)
     };
-    let steered = match protocol {
-        Protocol::Tcp => steered::open(pod, port, suits),
-        Protocol::Udp => Vec::new(),
-    };
-    let wanted = wanted(&pod.doors, protocol, port, &pod.addresses(), suits);
-    let plain = wanted
-        .into_iter()
-        .filter(|wanted| !steered.iter().any(|door| door.at == wanted.host))
-        .filter_map(|wanted| open_one(pod, protocol, port, wanted))
-        .collect();
-    Doors { plain, steered }
+    let mut doors = Doors::default();
+    if protocol == Protocol::Tcp {
+        doors.steered = steered::open(pod, port, &suits).await;
+    }
+    for wanted in wanted(&pod.doors, protocol, port, &pod.addresses(), suits) {
+        let is_steered = doors.steered.iter().any(|door| door.at == wanted.host);
+        if !is_steered && let Some(door) = open_one(pod, protocol, port, wanted).await {
+            doors.plain.push(door);
+        }
+    }
+    doors
 }
 
 /// Whether a socket at `reach` may have what arrives at a door at `at`.
@@ -185,43 +187,41 @@ fn wanted(
     wanted
 }
 
-fn open_one(pod: &Arc<Pod>, protocol: Protocol, port: u16, wanted: Wanted) -> Option<OpenedDoor> {
+async fn open_one(
+    pod: &Arc<Pod>,
+    protocol: Protocol,
+    port: u16,
+    wanted: Wanted,
+) -> Option<OpenedDoor> {
     let is_own = pod.is_own(wanted.host.ip());
     if wanted.optional && is_own && !pod.fabric.doors_v6.load(Ordering::Relaxed) {
         return None;
     }
-    let mut open = pod.open_doors.lock();
-    let mut there = open.iter();
-    let there = there.find(|(host, door)| *host == wanted.host && door.protocol == protocol);
-    if let Some((_, there)) = there {
-        // It may lead here already: the listener of the other family has it, or the manifest names
-        // it twice. Else another listener of the pod has it, steered or named by the manifest.
-        let leads_here = there.port == port;
-        drop(open);
-        if !leads_here && !wanted.optional {
-            pod.tell(failed_notice(pod, port, wanted.host, &Failure::Taken));
+    // Before it is bound, which may take a while.
+    let record = match Record::enter(pod, protocol, wanted.host, port) {
+        Ok(record) => record,
+        Err(there) => {
+            // It may lead here already: the listener of the other family has it, or the manifest
+            // names it twice. Else another listener of the pod has it, steered or named by the
+            // manifest.
+            if there.port != port && !wanted.optional {
+                pod.tell(failed_notice(pod, port, wanted.host, &Failure::Taken));
+            }
+            return None;
         }
-        return None;
-    }
-    match bind(pod, protocol, wanted.host) {
+    };
+    match bind(pod, protocol, wanted.host).await {
         Ok((mut opened, host)) => {
             let moved = host.port() != wanted.host.port() && wanted.host.port() != 0;
-            let door = OpenDoor {
-                port,
-                protocol,
-                host,
-                moved,
-            };
-            open.push((wanted.host, door));
-            drop(open);
+            record.settle(host, moved);
             if moved && !wanted.optional {
                 pod.tell(moved_notice(pod, wanted.host, host));
             }
-            opened.record = Some(Record::of(pod, protocol, wanted.host));
+            opened.record = Some(record);
             Some(opened)
         }
         Err(error) => {
-            drop(open);
+            drop(record);
             let has_no_such = matches!(
                 error,
                 Failure::Bind(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT)
@@ -255,8 +255,29 @@ enum Failure {
     Steer(SteerError),
 }
 
-/// Binds, where a pod may have a door at all; where the port is not for this user, [`UNPRIVILEGED_OFFSET`] higher.
-fn bind(
+/// Makes the socket of a plain door: bound, non-blocking, and listening if it is one of TCP.
+///
+/// # Errors
+/// What the kernel says.
+pub fn bind_socket(door: Endpoint) -> Result<OwnedFd, Errno> {
+    let kind = match door.protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    kernel::open_bound(door.at, kind, MAX_PENDING_PER_DOOR)
+}
+
+/// The same, by whoever has more rights than this process where it may not.
+async fn bind_anyhow(pod: &Pod, door: Endpoint) -> Result<OwnedFd, Errno> {
+    match (bind_socket(door), &pod.fabric.binder) {
+        (Err(Errno::ACCESS), Some(binder)) => binder.bind(door).await,
+        (bound, _) => bound,
+    }
+}
+
+/// Binds, where a pod may have a door at all; where the port is not for this user,
+/// [`UNPRIVILEGED_OFFSET`] higher.
+async fn bind(
     pod: &Pod,
     protocol: Protocol,
     host: SocketAddr,
@@ -266,13 +287,10 @@ fn bind(
         return Err(Failure::NotOwn);
     }
     let share = pod.kernel_slot().map_err(Failure::Limit)?;
-    let kind = match protocol {
-        Protocol::Tcp => SocketType::STREAM,
-        Protocol::Udp => SocketType::DGRAM,
-    };
-    let open = |host| kernel::open_bound(host, kind, MAX_PENDING_PER_DOOR);
-    let socket = match (open(host), host.port().checked_add(UNPRIVILEGED_OFFSET)) {
-        (Err(Errno::ACCESS), Some(higher)) => open(SocketAddr::new(host.ip(), higher)),
+    let at = |at| Endpoint { protocol, at };
+    let higher = host.port().checked_add(UNPRIVILEGED_OFFSET);
+    let socket = match (bind_anyhow(pod, at(host)).await, higher) {
+        (Err(Errno::ACCESS), Some(higher)) => bind_socket(at((host.ip(), higher).into())),
         (first, _) => first,
     };
     let socket = socket.map_err(Failure::Bind)?;
@@ -280,16 +298,15 @@ fn bind(
     let watched = KernelSocket::watch(socket, &pod.fabric.kernel);
     let opened = OpenedDoor {
         socket: watched.map_err(|error| Failure::Limit(error.into()))?,
-        _passage: steered::pass(pod, protocol, bound)?,
+        _passage: steered::pass(pod, protocol, bound).await?,
         _share: share,
         record: None,
     };
     Ok((opened, bound))
 }
 
-/// Who may open every port. A process of the pod's own has no rights, whoever started it.
-const PRIVILEGED: &str =
-    "run as root and without processes of the pods' own (runtimeClassName wasmpod-process)";
+/// Who may open every port.
+const PRIVILEGED: &str = "run as root with all capabilities";
 
 fn moved_notice(pod: &Pod, wanted: SocketAddr, host: SocketAddr) -> Notice {
     let message = format!(
@@ -406,20 +423,60 @@ impl OpenedDoor {
 // === impl Record ===
 
 impl Record {
-    fn of(pod: &Arc<Pod>, protocol: Protocol, wanted: SocketAddr) -> Self {
-        Self {
+    /// Enters a door that is open, or is about to be, where it was asked for.
+    ///
+    /// # Errors
+    /// The door that is there.
+    fn enter(
+        pod: &Arc<Pod>,
+        protocol: Protocol,
+        wanted: SocketAddr,
+        port: u16,
+    ) -> Result<Self, OpenDoor> {
+        let mut open = pod.open_doors.lock();
+        let is_there = |entry: &&(SocketAddr, OpenDoor)| is_at(entry, protocol, wanted);
+        if let Some((_, there)) = open.iter().find(is_there) {
+            return Err(*there);
+        }
+        let door = OpenDoor {
+            port,
+            protocol,
+            host: wanted,
+            moved: false,
+        };
+        open.push((wanted, door));
+        drop(open);
+        Ok(Self {
             pod: Arc::downgrade(pod),
             protocol,
             wanted,
+        })
+    }
+
+    /// Notes where the door has opened.
+    fn settle(&self, host: SocketAddr, moved: bool) {
+        let Some(pod) = self.pod.upgrade() else {
+            return;
+        };
+        let mut open = pod.open_doors.lock();
+        let mut entries = open.iter_mut();
+        let own = entries.find(|entry| is_at(entry, self.protocol, self.wanted));
+        if let Some((_, door)) = own {
+            (door.host, door.moved) = (host, moved);
         }
     }
+}
+
+/// Whether an entry is of the door that was asked for there.
+fn is_at((asked, door): &(SocketAddr, OpenDoor), protocol: Protocol, wanted: SocketAddr) -> bool {
+    *asked == wanted && door.protocol == protocol
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         if let Some(pod) = self.pod.upgrade() {
             let mut open = pod.open_doors.lock();
-            open.retain(|(host, door)| *host != self.wanted || door.protocol != self.protocol);
+            open.retain(|entry| !is_at(entry, self.protocol, self.wanted));
         }
     }
 }

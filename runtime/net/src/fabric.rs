@@ -19,7 +19,7 @@ use crate::peers::Peers;
 use crate::pod::Pod;
 use crate::range::PodRange;
 use crate::routes::Routes;
-use crate::steer::Steered;
+use crate::steer::{Binder, Steered};
 use crate::stream::pool::Pool;
 use crate::switch::{Observer, SwitchConfig};
 use crate::tcp::TcpListener;
@@ -35,6 +35,8 @@ pub(crate) struct Fabric {
     pub(crate) freed: Arc<Notify>,
     /// Absent where doors are plain binds.
     pub(crate) steered: Option<Steered>,
+    /// Who may bind what this process may not.
+    pub(crate) binder: Option<Arc<dyn Binder>>,
     /// Cleared at the first sign that pods' IPv6 addresses cannot be bound on this node.
     pub(crate) doors_v6: AtomicBool,
     /// Who knows the pods of other switches.
@@ -68,6 +70,7 @@ impl Fabric {
             pool: Arc::default(),
             freed: Arc::default(),
             steered: config.steering.map(Steered::new),
+            binder: config.binder,
             doors_v6: AtomicBool::new(true),
             peers: config.peers,
             blocks,

@@ -45,6 +45,7 @@ mod waiters;
 
 pub use blocks::Blocks;
 pub use decide::{Denial, Verdict, decide};
+pub use door::bind_socket;
 pub use error::{NetError, SwitchError};
 pub use meter::Counters;
 pub use name::Lookup;
@@ -52,7 +53,7 @@ pub use options::{Options, SetOption};
 pub use peers::{Asked, Peers};
 pub use pod::{HostTarget, OpenDoor, PodNet, node_addresses};
 pub use range::PodRange;
-pub use steer::{Steer, SteerError, Steering};
+pub use steer::{Binder, Lane, Steer, SteerError, Steering};
 pub use stream::TcpStream;
 pub use switch::{Listening, Notice, Observer, Switch, SwitchConfig};
 pub use tcp::{Family, TcpListener, TcpSocket};

@@ -99,14 +99,14 @@ pub const UNPRIVILEGED_OFFSET: u16 = 20_000;
 /// takes 16 bytes of kernel memory for each, used or not.
 pub const MAX_STEERED_ENDPOINTS: u32 = 65_536;
 
-/// Steered endpoints of one pod, so that a hostile one leaves the table to the others.
-pub const MAX_STEERED_PER_POD: usize = 1024;
+/// Steered endpoints of one pod, passages of plain doors among them, so that a hostile one leaves the table to the others.
+pub const MAX_STEERED_PER_POD: u32 = 1024;
 
 /// Blocks of pod addresses that one process steers: four million pods.
 pub const MAX_STEERED_BLOCKS: u32 = 1024;
 
 /// Pod hosts whose connections one process steers: itself, or its children.
-pub const MAX_LANES: u32 = 512;
+pub const MAX_LANES: u32 = 4096;
 
 /// Steered connections that may wait in a listener whose own backlog is shorter. They are accepted
 /// from the kernel at once, so one too many is reset, where a kernel's backlog would let the client

@@ -19,9 +19,8 @@
 //! until then a connection there goes where the kernel would lead it.
 //!
 //! [`Steering`] and its [`Lane`]s need rights; a switch needs only the [`Steer`] that it is given.
-//! That seam is where the parts could live in two processes: a lane trusts nobody, and refuses
-//! addresses that are not its own and endpoints that are open. Today they live in one, that of
-//! `run`; pod hosts in processes of their own are given no steering, and have plain doors.
+//! At that seam the parts may live in two processes: a pod host without rights is handed the
+//! listener and accepts by itself, and asks its parent, which has the lane, to open and close.
 //!
 //! TCP only: a datagram that arrives at a shared socket would have to be answered from the pod's
 //! address and port, so UDP doors stay sockets of their own ([`Way::Socket`]). What is not here:
@@ -36,57 +35,66 @@ mod program;
 mod side;
 mod tables;
 
+use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use model::container::Protocol;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::accept::reset;
 pub use self::lane::{Lane, Steering};
 pub(crate) use self::side::{Steered, SteeredEndpoint};
-use crate::limits::{MAX_LANES, MAX_STEERED_BLOCKS, MAX_STEERED_ENDPOINTS};
+use crate::limits::{MAX_LANES, MAX_STEERED_BLOCKS, MAX_STEERED_ENDPOINTS, MAX_STEERED_PER_POD};
+use crate::peers::Asked;
 use crate::tcp::Family;
 
-/// Opens and closes endpoints of a pod host's blocks. Every call answers soon: it is made on the
-/// thread of the guest that listens, and the guest's own success does not depend on it.
+/// Opens and closes endpoints of a pod host's pods. Answers may take as long as whoever steers
+/// takes to be asked, so the guest that listens waits for them; its own success does not depend on
+/// them.
 pub trait Steer: fmt::Debug + Send + Sync + 'static {
     /// The listeners on which steered connections arrive, non-blocking, one for each family that is
     /// steered. Asked for before anything else, and again only where it failed.
     ///
-    /// # Errors
-    /// [`SteerError::Kernel`] where the kernel does not steer for this process, [`SteerError::Full`].
-    fn listeners(&self) -> Result<Vec<(Family, OwnedFd)>, SteerError>;
+    /// Errors: [`SteerError::Kernel`] where the kernel does not steer for this process,
+    /// [`SteerError::Full`].
+    fn listeners(&self) -> Asked<Result<Vec<(Family, OwnedFd)>, SteerError>>;
 
-    /// From now on every address of the block is steered: what is not open there is refused.
+    /// Opens an endpoint. From now on every address of its block is steered: what is not open
+    /// there is refused. Where a block cannot be steered the socket of a plain door is reached as
+    /// it is, so that succeeds, and it gets its passage if the block is steered later. Whoever
+    /// drops the answer before it is there closes the endpoint.
     ///
-    /// # Errors
-    /// [`SteerError::Foreign`] for what is no block of the range, or another's,
-    /// [`SteerError::Kernel`], [`SteerError::Full`].
-    fn add_block(&self, first: Ipv4Addr) -> Result<(), SteerError>;
-
-    /// Opens an endpoint.
-    ///
-    /// # Errors
-    /// [`SteerError::Foreign`] outside the blocks added, [`SteerError::Taken`], [`SteerError::Datagrams`] for a UDP
-    /// endpoint toward the listener, [`SteerError::Full`], [`SteerError::Kernel`].
-    fn open(&self, endpoint: Endpoint, way: Way) -> Result<(), SteerError>;
+    /// Errors: [`SteerError::Foreign`] outside the range, [`SteerError::Taken`],
+    /// [`SteerError::Full`]; toward the listener [`SteerError::Datagrams`] for UDP, and
+    /// [`SteerError::Kernel`].
+    fn open(&self, endpoint: Endpoint, way: Way) -> Asked<Result<(), SteerError>>;
 
     /// Closes it; one that is not open is ignored.
     fn close(&self, endpoint: Endpoint);
 }
 
+/// Makes sockets of plain doors that the switch's own process may not bind.
+pub trait Binder: fmt::Debug + Send + Sync + 'static {
+    /// A socket that is bound there, non-blocking, and listens if it is one of TCP.
+    ///
+    /// Errors: what the kernel says; [`Errno::ACCESS`] where no pod of this host has such a door.
+    fn bind(&self, door: Endpoint) -> Asked<Result<OwnedFd, Errno>>;
+}
+
 /// Where something can arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Its protocol.
     pub protocol: Protocol,
-    /// A pod's address, and a port.
+    /// An address, a pod's but for plain doors, and a port.
     pub at: SocketAddr,
 }
 
 /// Where an open endpoint leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
     /// To the lane's listener: TCP only.
     Listener,
@@ -95,7 +103,7 @@ pub enum Way {
 }
 
 /// Why something is not steered.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum SteerError {
     /// The kernel refused.
     #[error(
@@ -105,7 +113,7 @@ pub enum SteerError {
     )]
     Kernel {
         /// What was tried.
-        step: &'static str,
+        step: Cow<'static, str>,
         /// What the kernel said.
         why: String,
         /// Whether it may go by itself: descriptors or memory were short.
@@ -113,17 +121,17 @@ pub enum SteerError {
     },
     /// A table is full.
     #[error(
-        "no further {what} is steered: all {limit} places are taken; end pods, or run them in \
-         several processes"
+        "no further {what} is steered: all {limit} places are taken; end pods, or split them \
+         among several runs"
     )]
     Full {
         /// What is too many.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The limit.
         limit: usize,
     },
-    /// Not of this lane.
-    #[error("{0} is no address of this pod host's blocks, or of a family that is not steered")]
+    /// Not for this lane.
+    #[error("{0} is no address of this pod host's pods, or of a family that is not steered")]
     Foreign(IpAddr),
     /// Open already.
     #[error("{0} is open already: close what is open there, or choose another port")]
@@ -136,12 +144,21 @@ pub enum SteerError {
 // === impl SteerError ===
 
 impl SteerError {
+    /// A socket cannot be handed over to the process that asked for it.
+    pub fn lost(error: &(dyn std::error::Error + 'static)) -> Self {
+        tables::refused("handing over a socket", error)
+    }
+
     fn endpoints() -> Self {
         Self::full("port", MAX_STEERED_ENDPOINTS)
     }
 
     fn blocks() -> Self {
         Self::full("block of addresses", MAX_STEERED_BLOCKS)
+    }
+
+    fn pods() -> Self {
+        Self::full("port of this pod", MAX_STEERED_PER_POD)
     }
 
     fn lanes() -> Self {
@@ -159,6 +176,7 @@ impl SteerError {
 
     fn full(what: &'static str, limit: u32) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let what = Cow::Borrowed(what);
         Self::Full { what, limit }
     }
 }

@@ -19,7 +19,7 @@ use crate::lock::Lock;
 use crate::peers::Peers;
 use crate::pod::{OpenDoor, Pod, PodNet};
 use crate::range::PodRange;
-use crate::steer::Steer;
+use crate::steer::{Binder, Steer};
 
 /// The switch of one pod host. Clones are the same switch.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ pub struct SwitchConfig {
     /// What steers connections to every port of pods into this switch; without it doors are plain
     /// binds, of declared ports only.
     pub steering: Option<Arc<dyn Steer>>,
+    /// Binds the plain doors that this process may not; without it they open higher.
+    pub binder: Option<Arc<dyn Binder>>,
 }
 
 /// Told what happens on the switch. Called on the thread that caused it, with no lock of the

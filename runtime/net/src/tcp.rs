@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 
 use model::container::Protocol;
 use rustix::net::SocketType;
+use serde::{Deserialize, Serialize};
 
 use self::dial::Attempt;
 use self::listener::ListenGuard;
@@ -33,7 +34,7 @@ use crate::ports::{PortClaim, Reach};
 use crate::stream::{Link, TcpStream};
 
 /// The address family of a socket; it never changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -192,18 +193,19 @@ impl TcpSocket {
     }
 
     /// Listens with the backlog set, on an ephemeral port of the wildcard address if not bound.
-    /// Opens the doors of the port; their failures are notices and never this call's.
+    /// Opens the doors of the port, for which it may have to wait; their failures are notices and
+    /// never this call's. A socket whose caller waits no longer is closed.
     ///
     /// # Errors
     /// [`NetError::InvalidState`] if listening or connected; [`NetError::AddressInUse`].
-    pub fn listen(&mut self) -> Result<(), NetError> {
+    pub async fn listen(&mut self) -> Result<(), NetError> {
         if let State::Unbound(_) = &self.state {
             self.bind(SocketAddr::new(self.family.unspecified(), 0))?;
         }
         match self.take() {
             State::Bound(slot, bound) => {
                 let settings = (self.family, self.options, self.backlog);
-                let guard = ListenGuard::listen(&self.net, slot, bound, settings)?;
+                let guard = ListenGuard::listen(&self.net, slot, bound, settings).await?;
                 self.state = State::Listening(guard);
                 Ok(())
             }

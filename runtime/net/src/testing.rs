@@ -7,8 +7,9 @@ mod outside;
 mod unanswered;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use model::runtime::{PodId, PodNetwork};
@@ -82,6 +83,7 @@ impl Bench {
             observer,
             peers,
             steering,
+            binder: None,
         };
         Self {
             switch: Switch::new(config).unwrap(),
@@ -194,15 +196,24 @@ impl Observer for Recorder {
 pub(crate) fn listen(pod: &PodNet, address: SocketAddr) -> TcpSocket {
     let mut socket = pod.tcp(Family::of(address.ip())).unwrap();
     socket.bind(address).unwrap();
-    socket.listen().unwrap();
+    now(socket.listen()).unwrap();
     socket
 }
 
 /// A bound UDP socket of a pod.
 pub(crate) fn udp(pod: &PodNet, address: SocketAddr) -> UdpSocket {
     let socket = pod.udp(Family::of(address.ip())).unwrap();
-    socket.bind(address).unwrap();
+    now(socket.bind(address)).unwrap();
     socket
+}
+
+/// What comes of something that has nobody to wait for.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut cx = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut cx) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
+    }
 }
 
 /// An address and port in writing, where `A` and `B` stand for two pods' IPv4 addresses and `a`

@@ -107,11 +107,27 @@ impl UdpSocket {
         self.0.family
     }
 
-    /// Binds, as [`crate::TcpSocket::bind`] does. Opens the doors of the port.
+    /// Binds, as [`crate::TcpSocket::bind`] does. Opens the doors of the port, as
+    /// [`crate::TcpSocket::listen`] does.
     ///
     /// # Errors
     /// As there.
-    pub fn bind(&self, address: SocketAddr) -> Result<(), NetError> {
+    pub async fn bind(&self, address: SocketAddr) -> Result<(), NetError> {
+        let Some((reach, port)) = self.claim(address)? else {
+            return Ok(());
+        };
+        let doors = door::open(&self.0.net.pod, Protocol::Udp, reach, port).await;
+        let mut state = self.0.state.lock();
+        if !self.0.is_closed() {
+            state.outside.doors = doors.plain;
+        }
+        drop(state);
+        self.0.tell(SocketAddr::new(reach.address(), port), true);
+        Ok(())
+    }
+
+    /// Takes a port of the pod; none on the host's network, where the kernel's is all there is.
+    fn claim(&self, address: SocketAddr) -> Result<Option<(Reach, u16)>, NetError> {
         let mut state = self.0.state.lock();
         if state.is_bound() {
             return Err(NetError::InvalidState);
@@ -124,25 +140,14 @@ impl UdpSocket {
             let address = self.0.bind_kernel(&mut state, address)?;
             drop(state);
             self.0.tell(address, true);
-            return Ok(());
+            return Ok(None);
         }
         if !self.0.net.pod.may_bind(address.ip()) {
             return Err(NetError::AddressNotBindable);
         }
         self.bind_port(&mut state, Reach::of(address.ip()), address.port())?;
-        let (reach, port) = state.bound.as_ref().map_or_else(
-            || (Reach::of(address.ip()), address.port()),
-            |claim| (claim.reach, claim.port),
-        );
-        drop(state);
-        let doors = door::open(&self.0.net.pod, Protocol::Udp, reach, port).plain;
-        let mut state = self.0.state.lock();
-        if !self.0.is_closed() {
-            state.outside.doors = doors;
-        }
-        drop(state);
-        self.0.tell(SocketAddr::new(reach.address(), port), true);
-        Ok(())
+        let claim = state.bound.as_ref();
+        Ok(claim.map(|claim| (claim.reach, claim.port)))
     }
 
     /// Limits the socket to one peer, or to none with `None`; binds it first where it is not.

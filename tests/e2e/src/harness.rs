@@ -20,6 +20,10 @@ pub(crate) use run::{Ended, Run, Running};
 pub(crate) use said::{Line, Said};
 pub(crate) use skip::{as_root_in_own_namespace, has_c_compiler, skip};
 
+/// Where pod hosts can be, as the hidden flag `--placement` spells it: a task, one child process,
+/// one for each pod.
+pub(crate) const PLACEMENTS: [&str; 3] = ["task", "child", "child-per-pod"];
+
 /// How long a test waits for something that must come. It is no promise of speed: two cores that
 /// compile guests for several tests at once take their time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);

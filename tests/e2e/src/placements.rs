@@ -12,20 +12,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Pod, Run, Running, fetch, pods};
-
-/// As the hidden flag `--placement` spells them.
-const PLACEMENTS: [&str; 3] = ["task", "child", "child-per-pod"];
+use crate::harness::{PATIENCE, PLACEMENTS, Pod, Run, Running, fetch, pods};
 
 /// A pod that serves its name on port 8080.
 fn server(name: &str) -> Pod {
     let ports = json!({"ports": [{"containerPort": 8080}]});
     Pod::new(name).container("c", "net", &["page", "0.0.0.0:8080", name], ports)
-}
-
-/// A prepared run in a placement.
-fn run_in(placement: &str, manifest: impl std::fmt::Display) -> anyhow::Result<Run> {
-    Ok(Run::of(manifest)?.args(["--placement", placement]))
 }
 
 /// Every process below one, itself not among them, with its parent.
@@ -126,7 +118,9 @@ fn wait_killed(running: &mut Running) -> anyhow::Result<&'static str> {
 #[test]
 fn pods_serve_and_stop_in_every_placement() -> anyhow::Result<()> {
     for (placement, processes) in PLACEMENTS.into_iter().zip([0, 1, 2]) {
-        let mut running = run_in(placement, pods([&server("one"), &server("two")]))?.start()?;
+        let mut running = Run::of(pods([&server("one"), &server("two")]))?
+            .placed(placement)
+            .start()?;
         wait_served(&mut running, "one")?;
         wait_served(&mut running, "two")?;
         let children = descendants(running.process())?;
@@ -154,7 +148,7 @@ fn exit_codes_and_reasons_are_the_same_in_every_placement() -> anyhow::Result<()
         .container("trapped", "host", &["trap"], Value::Null)
         .container("hungry", "mem", &["grow", "64"], limit);
     for placement in PLACEMENTS {
-        let ended = run_in(placement, &pod)?.finish()?;
+        let ended = Run::of(&pod)?.placed(placement).finish()?;
         let transcript = ended.said.transcript();
         let end = |container: &str| {
             let end = ended.said.terminated("p", container);
@@ -203,7 +197,7 @@ fn containers_share_localhost_and_volumes_in_every_placement() -> anyhow::Result
         .container("reader", "fs", &["wait-for", "/d/f", "text"], mount)
         .spec(json!({"volumes": [{"name": "d", "emptyDir": {}}]}));
     for placement in PLACEMENTS {
-        let ended = run_in(placement, &pod)?.finish()?;
+        let ended = Run::of(&pod)?.placed(placement).finish()?;
         let transcript = ended.said.transcript();
         assert_eq!(ended.code, Some(0), "{placement}: {transcript}");
         assert!(
@@ -217,7 +211,10 @@ fn containers_share_localhost_and_volumes_in_every_placement() -> anyhow::Result
 #[test]
 fn a_killed_child_ends_its_pod_and_no_other() -> anyhow::Result<()> {
     let manifest = pods([&server("one"), &server("two")]);
-    let mut running = run_in("child-per-pod", manifest)?.private_data().start()?;
+    let mut running = Run::of(manifest)?
+        .placed("child-per-pod")
+        .private_data()
+        .start()?;
     wait_served(&mut running, "one")?;
     wait_served(&mut running, "two")?;
     let children = descendants(running.process())?;
@@ -242,7 +239,7 @@ fn a_pod_that_has_ended_leaves_no_child_while_another_goes_on() -> anyhow::Resul
     let once = ["page", "0.0.0.0:8080", "once", "1"];
     let once = Pod::new("once").container("c", "net", &once, ports);
     let manifest = pods([&server("on"), &once]);
-    let mut running = run_in("child-per-pod", manifest)?.start()?;
+    let mut running = Run::of(manifest)?.placed("child-per-pod").start()?;
     wait_served(&mut running, "on")?;
     let children = descendants(running.process())?;
     assert_eq!(children.len(), 2);
@@ -259,7 +256,7 @@ fn a_pod_that_has_ended_leaves_no_child_while_another_goes_on() -> anyhow::Resul
 fn a_killed_child_is_replaced_where_the_policy_says_so() -> anyhow::Result<()> {
     for placement in ["child", "child-per-pod"] {
         let pod = server("p").spec(json!({"restartPolicy": "Always"}));
-        let mut running = run_in(placement, pod)?.start()?;
+        let mut running = Run::of(pod)?.placed(placement).start()?;
         wait_served(&mut running, "p")?;
         for child in descendants(running.process())? {
             kill_process(child, Signal::KILL)?;
@@ -281,7 +278,10 @@ fn a_killed_child_is_replaced_where_the_policy_says_so() -> anyhow::Result<()> {
 #[test]
 fn nothing_is_left_when_the_program_itself_is_killed() -> anyhow::Result<()> {
     for placement in PLACEMENTS {
-        let mut running = run_in(placement, server("p"))?.private_data().start()?;
+        let mut running = Run::of(server("p"))?
+            .placed(placement)
+            .private_data()
+            .start()?;
         wait_served(&mut running, "p")?;
         let address = (running.wait_ready("p")?, 8080).into();
         let children = ends_of(&descendants(running.process())?)?;
@@ -335,7 +335,7 @@ fn pods_reach_each_other_in_every_placement_and_see_who_comes() -> anyhow::Resul
         ("child-per-pod", &plain),
     ];
     for (placement, both) in cases {
-        let ended = run_in(placement, pods(both))?.finish()?;
+        let ended = Run::of(pods(both))?.placed(placement).finish()?;
         let transcript = ended.said.transcript();
         assert_eq!(ended.code, Some(0), "{placement}: {transcript}");
         let address = |pod: &str| ended.said.status(pod)["podIP"].as_str().map(str::to_owned);
@@ -401,7 +401,9 @@ fn a_connection_between_children_carries_much_ends_and_is_refused_as_in_memory()
             Value::Null,
         );
     for placement in PLACEMENTS {
-        let ended = run_in(placement, pods([&server, &client]))?.finish()?;
+        let ended = Run::of(pods([&server, &client]))?
+            .placed(placement)
+            .finish()?;
         let transcript = ended.said.transcript();
         assert_eq!(ended.code, Some(0), "{placement}: {transcript}");
         let has = |pod, container, line: &str| {
@@ -435,7 +437,7 @@ fn the_pods_of_a_killed_child_are_refused_and_the_others_live_on() -> anyhow::Re
         Pod::new(name).container("c", "net", &["page", "0.0.0.0:8080", name], fields)
     };
     let manifest = pods([&friend("one", "two"), &friend("two", "one")]);
-    let mut running = run_in("child-per-pod", manifest)?.start()?;
+    let mut running = Run::of(manifest)?.placed("child-per-pod").start()?;
     // Each is ready once it has fetched the other's page.
     wait_served(&mut running, "one")?;
     wait_served(&mut running, "two")?;
@@ -460,7 +462,10 @@ fn compiled_code_that_was_cut_is_compiled_again() -> anyhow::Result<()> {
     let pod = Pod::one("host", &["exit", "0"], Value::Null);
     for placement in ["task", "child"] {
         for cut in [0, 1, 1000] {
-            let ended = run_in(placement, &pod)?.data(data.path()).finish()?;
+            let ended = Run::of(&pod)?
+                .placed(placement)
+                .data(data.path())
+                .finish()?;
             let transcript = ended.said.transcript();
             assert_eq!(ended.code, Some(0), "{placement}, {cut}: {transcript}");
             let mut codes = 0;
@@ -484,7 +489,7 @@ fn compiled_code_that_was_cut_is_compiled_again() -> anyhow::Result<()> {
 fn a_pod_host_that_hangs_holds_no_stop_up() -> anyhow::Result<()> {
     for (grace, signals) in [(30, 2), (0, 1)] {
         let pod = server("hangs").spec(json!({"terminationGracePeriodSeconds": grace}));
-        let mut running = run_in("child", pod)?.start()?;
+        let mut running = Run::of(pod)?.placed("child").start()?;
         running.wait_ready("hangs")?;
         let children = descendants(running.process())?;
         anyhow::ensure!(!children.is_empty(), "there is no child");

@@ -2,12 +2,15 @@
 //! that no guest listens.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Pod, Run, Running, as_root_in_own_namespace, fetch, is_refused, pods, skip};
+use crate::harness::{
+    Ended, PATIENCE, PLACEMENTS, Pod, Run, Running, as_root_in_own_namespace, fetch, is_refused,
+    pods, skip,
+};
 
 const WHY: &str = "needs root and a network namespace of its own: run `cargo xtask test` as root";
 
@@ -30,6 +33,24 @@ fn wildcard() -> anyhow::Result<(TcpListener, u16)> {
     Ok((listener, port))
 }
 
+/// That nothing was told of doors, which all opened where they were asked for.
+fn assert_nothing_told_of_doors(ended: &Ended) {
+    let lines = ended.said.lines.iter();
+    let events = lines.filter_map(|line| line.told("event"));
+    let reasons: Vec<&Value> = events.map(|event| &event["reason"]).collect();
+    for unexpected in [
+        "DoorMoved",
+        "DoorFailed",
+        "HostPortConflict",
+        "SteeringFailed",
+    ] {
+        assert!(
+            !reasons.iter().any(|reason| *reason == unexpected),
+            "{reasons:?}"
+        );
+    }
+}
+
 #[test]
 fn every_port_is_reached_where_it_is() -> anyhow::Result<()> {
     if !as_root_in_own_namespace() {
@@ -38,25 +59,44 @@ fn every_port_is_reached_where_it_is() -> anyhow::Result<()> {
     let ports = [80, 7000];
     let names = ports.map(|port| format!("p{port}"));
     let manifest = [0, 1].map(|n| server(&names[n], ports[n]));
-    let mut running = Run::of(pods(&manifest))?.start()?;
-    for (name, port) in names.iter().zip(ports) {
-        let at = SocketAddr::new(address(&mut running, name)?, port);
-        let page = fetch(at, "/")?;
-        assert!(page.contains(&format!("local {at}")), "{page}");
+    for placement in PLACEMENTS {
+        let mut running = Run::of(pods(&manifest))?.placed(placement).start()?;
+        for (name, port) in names.iter().zip(ports) {
+            let at = SocketAddr::new(address(&mut running, name)?, port);
+            let page = fetch(at, "/")?;
+            assert!(page.contains(&format!("local {at}")), "{page}");
+        }
+        running.signal(Signal::INT)?;
+        assert_nothing_told_of_doors(&running.finish()?);
     }
-    running.signal(Signal::INT)?;
-    let ended = running.finish()?;
-    let moved = ended
-        .said
-        .lines
-        .iter()
-        .filter_map(|line| line.told("event"));
-    let reasons: Vec<&Value> = moved.map(|event| &event["reason"]).collect();
-    for unexpected in ["DoorMoved", "DoorFailed", "SteeringFailed"] {
-        assert!(
-            !reasons.iter().any(|reason| *reason == unexpected),
-            "{reasons:?}"
-        );
+    Ok(())
+}
+
+/// What a manifest opens at the node, at ports that a process without rights may not bind.
+#[test]
+fn low_ports_of_the_node_are_where_they_were_asked_for() -> anyhow::Result<()> {
+    if !as_root_in_own_namespace() {
+        return skip(WHY);
+    }
+    let host = json!({"ports": [{"containerPort": 8080, "hostPort": 81}]});
+    let server = Pod::new("p").container("c", "net", &["page", "0.0.0.0:8080", "p"], host);
+    let own = json!({"ports": [{"containerPort": 53, "protocol": "UDP"}]});
+    let echo = Pod::new("u").container("c", "net", &["udp-echo", "0.0.0.0:53"], own);
+    for placement in PLACEMENTS {
+        let run = Run::of(pods([&server, &echo]))?.placed(placement);
+        let mut running = run.start()?;
+        address(&mut running, "p")?;
+        let page = fetch(SocketAddr::from((Ipv4Addr::LOCALHOST, 81)), "/")?;
+        assert!(page.starts_with("p\n"), "{page}");
+        let echo = SocketAddr::new(address(&mut running, "u")?, 53);
+        let asking = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        asking.set_read_timeout(Some(PATIENCE))?;
+        asking.send_to(b"anyone?", echo)?;
+        let mut answer = [0; 16];
+        let (length, by) = asking.recv_from(&mut answer)?;
+        assert_eq!((&answer[..length], by), (b"anyone?".as_slice(), echo));
+        running.signal(Signal::INT)?;
+        assert_nothing_told_of_doors(&running.finish()?);
     }
     Ok(())
 }
@@ -67,14 +107,16 @@ fn where_no_guest_listens_no_program_of_the_machine_answers() -> anyhow::Result<
         return skip(WHY);
     }
     let (_host, port) = wildcard()?;
-    let mut running = Run::of(server("p", 7000))?.start()?;
-    let pod = address(&mut running, "p")?;
-    fetch(SocketAddr::new(pod, 7000), "/")?;
-    assert!(is_refused(SocketAddr::new(pod, port))?);
-    assert!(!is_refused(SocketAddr::new(
-        Ipv4Addr::LOCALHOST.into(),
-        port
-    ))?);
+    for placement in PLACEMENTS {
+        let mut running = Run::of(server("p", 7000))?.placed(placement).start()?;
+        let pod = address(&mut running, "p")?;
+        fetch(SocketAddr::new(pod, 7000), "/")?;
+        assert!(is_refused(SocketAddr::new(pod, port))?, "{placement}");
+        assert!(!is_refused(SocketAddr::new(
+            Ipv4Addr::LOCALHOST.into(),
+            port
+        ))?);
+    }
     Ok(())
 }
 
@@ -85,7 +127,7 @@ fn runs_side_by_side_have_their_own_doors() -> anyhow::Result<()> {
     }
     let mut runs = [
         Run::of(server("p", 7001))?.start()?,
-        Run::of(server("p", 7002))?.start()?,
+        Run::of(server("p", 7002))?.placed("child").start()?,
     ];
     let one = address(&mut runs[0], "p")?;
     let two = address(&mut runs[1], "p")?;
@@ -109,20 +151,25 @@ fn a_killed_run_leaves_nothing_behind() -> anyhow::Result<()> {
         return skip(WHY);
     }
     let (_host, port) = wildcard()?;
-    let mut killed = Run::of(server("p", 7000))?.alone().start()?;
-    let at = SocketAddr::new(address(&mut killed, "p")?, port);
-    assert!(is_refused(at)?, "it is steered");
-    killed.signal(Signal::KILL)?;
-    // It has ended but keeps its place, so that no other run claims and steers its addresses.
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    waitid(WaitId::Pid(killed.process()), options)?;
-    assert!(!is_refused(at)?, "{at} is as before the killed run");
-    let ended = killed.finish()?;
-    assert_eq!(ended.code, None, "{}", ended.said.transcript());
-    let mut next = Run::of(server("p", 7000))?.start()?;
-    let pod = address(&mut next, "p")?;
-    assert!(fetch(SocketAddr::new(pod, 7000), "/")?.starts_with("p\n"));
-    assert!(is_refused(SocketAddr::new(pod, port))?, "it is steered");
+    for placement in PLACEMENTS {
+        let mut killed = Run::of(server("p", 7000))?
+            .placed(placement)
+            .alone()
+            .start()?;
+        let at = SocketAddr::new(address(&mut killed, "p")?, port);
+        assert!(is_refused(at)?, "it is steered");
+        killed.signal(Signal::KILL)?;
+        // It has ended but keeps its place, so that no other run claims and steers its addresses.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(killed.process()), options)?;
+        assert!(!is_refused(at)?, "{at} is as before the killed run");
+        let ended = killed.finish()?;
+        assert_eq!(ended.code, None, "{}", ended.said.transcript());
+        let mut next = Run::of(server("p", 7000))?.placed(placement).start()?;
+        let pod = address(&mut next, "p")?;
+        assert!(fetch(SocketAddr::new(pod, 7000), "/")?.starts_with("p\n"));
+        assert!(is_refused(SocketAddr::new(pod, port))?, "it is steered");
+    }
     Ok(())
 }
 

@@ -88,7 +88,9 @@ pub(crate) fn start(
             return Ok(Arc::new(PodHost::start(PodHostConfig {
                 range: net::PodRange::LOOPBACK,
                 peers: None,
-                steering: steering(),
+                steering: steering()
+                    .map(|steering| Arc::new(steering.lane()) as Arc<dyn net::Steer>),
+                binder: None,
                 runtime: tokio::runtime::Handle::current(),
                 sink: router,
                 compiler,
@@ -110,6 +112,7 @@ pub(crate) fn start(
             memory: memory.path.clone(),
         },
         range: net::PodRange::LOOPBACK,
+        steering: steering(),
         one_per_pod,
         sink: router,
         compiler,
@@ -117,15 +120,18 @@ pub(crate) fn start(
 }
 
 /// Steering for the pods of this process, where it has the rights. Asks nothing of the kernel yet.
-fn steering() -> Option<Arc<dyn net::Steer>> {
+fn steering() -> Option<net::Steering> {
     // IPv6 addresses of pods would need a route, and a command in the foreground makes none.
     let steering = || net::Steering::new(net::PodRange::LOOPBACK, &[net::Family::V4]);
-    net::Steering::is_permitted().then(|| Arc::new(steering().lane()) as Arc<dyn net::Steer>)
+    net::Steering::is_permitted().then(steering)
 }
 
-/// How this program is told to be a pod host, and what it may reach.
-fn pod_host_args(confinement: &Confinement) -> Vec<OsString> {
+/// How this program is told to be a pod host, what it may reach and whether its pods are steered.
+fn pod_host_args(confinement: &Confinement, is_steered: bool) -> Vec<OsString> {
     let mut args = vec![OsString::from("pod-host")];
+    if is_steered {
+        args.push("--steered".into());
+    }
     let memory: Vec<PathBuf> = confinement.memory.iter().cloned().collect();
     for (flag, paths) in [
         ("--read", &confinement.read),

@@ -2,6 +2,8 @@
 //!
 //! What it says is held against [`Known`] first; whoever says what no pod host says is ended.
 
+mod steer;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use model::runtime::{Answer, Event, EventSink, Exit, InstanceId, RuntimeError, Stats};
+use net::Lane;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child as Process;
@@ -25,8 +28,8 @@ use crate::protocol::{self, FromChild, Order, QUESTIONS, Refusal, Reply, ToChild
 use crate::wire::Wire;
 
 /// What a child may have asked and not heard the answer of: more than it ever asks, because it may
-/// hear an answer before that is known here.
-const UNANSWERED: usize = 2 * QUESTIONS;
+/// hear an answer before that is known here: of the network, and for doors.
+const UNANSWERED: usize = 4 * QUESTIONS;
 
 /// Connections that a child was given and has not answered. One that answers none gets no more.
 const UNACCEPTED: usize = 1024;
@@ -50,6 +53,8 @@ pub(crate) struct Link {
 struct State {
     waiting: HashMap<u64, Waiting>,
     known: Known,
+    /// Steers connections to its pods, while it is there.
+    lane: Option<Arc<Lane>>,
     /// What the child did wrong, once it has.
     breach: Option<Breach>,
     /// Why it is gone, once it is.
@@ -85,8 +90,13 @@ impl Link {
     pub(super) fn new(
         descriptors: Sender,
         wire: Arc<Wire>,
+        lane: Option<Lane>,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Frame>) {
         let (orders, outbox) = mpsc::unbounded_channel();
+        let state = State {
+            lane: lane.map(Arc::new),
+            ..State::default()
+        };
         let link = Self {
             orders,
             // Descriptors share these numbers, and one has gone before.
@@ -96,7 +106,7 @@ impl Link {
             questions: Arc::new(Semaphore::new(UNANSWERED)),
             acceptances: Arc::new(Semaphore::new(UNACCEPTED)),
             breaking: Arc::default(),
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
         };
         (Arc::new(link), outbox)
     }
@@ -259,6 +269,14 @@ impl Link {
                 self.tell(&ToChild::Named(number, pods), Some(turn));
                 Ok(())
             }
+            FromChild::Listeners(number) => self.make_listeners(number, tasks),
+            FromChild::Open {
+                number,
+                endpoint,
+                way,
+            } => self.open(number, endpoint, way),
+            FromChild::Close(endpoint) => self.close(endpoint),
+            FromChild::Bind(number, door) => self.bind(number, door, config, tasks),
         }
     }
 
@@ -331,15 +349,11 @@ impl Link {
         turn: OwnedSemaphorePermit,
     ) {
         let told = match told {
+            // Where the child is gone, nobody hears it; where the system has no room for the
+            // descriptor, whoever asked must not wait for ever.
             Ok(socket) => {
-                let descriptor = self.number();
-                let sent = self.descriptors.send(descriptor, socket.as_fd()).await;
-                // Where the child is gone, nobody hears it; where the system has no room for the
-                // descriptor, whoever asked must not wait for ever.
-                sent.map(|()| descriptor).map_err(|error| {
-                    tracing::debug!(%error, "a connection's descriptor cannot be sent");
-                    Refusal::Refused
-                })
+                let sent = self.hand_over(socket).await;
+                sent.map_err(|_| Refusal::Refused)
             }
             Err(refusal) => Err(refusal),
         };
@@ -355,6 +369,7 @@ impl State {
             None => ended.to_owned(),
         };
         self.gone = Some(why.clone());
+        self.lane = None;
         for order in std::mem::take(&mut self.waiting).into_values() {
             let _ = order.caller.send(Err(RuntimeError::Gone(why.clone())));
         }
@@ -380,6 +395,8 @@ fn tell_ended((why, running): (String, Vec<InstanceId>), sink: &dyn EventSink) {
 
 impl Drop for Link {
     fn drop(&mut self) {
+        // Before its pods' addresses are others', and however long the process takes to end.
+        self.state().lane = None;
         // Nobody has a pod there any more: the process ends whether it heeds its sockets or not.
         self.breaking.notify_one();
     }

@@ -2,12 +2,15 @@
 //!
 //! The child is a real process: a shell that says what each case makes it say.
 
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use model::container::Protocol;
 use model::runtime::{Event, Exit, InstanceId, PodNetwork, Stream};
 use net::PodRange;
+use net::steer::{Endpoint, SteerError, Way};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -67,6 +70,7 @@ fn shell(script: &str, ear: mpsc::UnboundedSender<Event>) -> ChildConfig {
         sink: Arc::new(Ear(ear)),
         compiler: Arc::new(Idle),
         network: Arc::new(Network::new(PodRange::LOOPBACK)),
+        steering: None,
     }
 }
 
@@ -82,8 +86,8 @@ fn child_that_says(words: &[u8], ear: mpsc::UnboundedSender<Event>) -> Child {
 }
 
 fn give_pods(known: &mut Known) {
-    known.give_pod(POD, vec![ADDRESS.into()]);
-    known.give_pod(PodId(2), vec![DEPARTED.into()]);
+    known.give_pod(POD, vec![ADDRESS.into()], Vec::new());
+    known.give_pod(PodId(2), vec![DEPARTED.into()], Vec::new());
     known.apply(Change::PodRemoved(PodId(2)), true);
 }
 
@@ -117,6 +121,21 @@ fn dial(number: u64, from: Ipv4Addr) -> FromChild {
         number,
         from: (from, 40_000).into(),
         to: (Ipv4Addr::new(127, 64, 0, 9), 80).into(),
+    }
+}
+
+fn endpoint(address: Ipv4Addr, port: u16) -> Endpoint {
+    Endpoint {
+        protocol: Protocol::Tcp,
+        at: (address, port).into(),
+    }
+}
+
+fn open(number: u64, address: Ipv4Addr) -> FromChild {
+    FromChild::Open {
+        number,
+        endpoint: endpoint(address, 80),
+        way: Way::Listener,
     }
 }
 
@@ -181,6 +200,12 @@ async fn a_child_that_breaks_the_protocol_is_ended_with_the_reason() {
             frames(&[dial(1, Ipv4Addr::new(127, 64, 0, 3))]),
             "which none of its pods has",
         ),
+        (
+            frames(&[open(1, Ipv4Addr::new(127, 64, 0, 3))]),
+            "which none of its pods has",
+        ),
+        (frames(&[open(1, ADDRESS)]), "which it was not offered"),
+        (frames(&[FromChild::Listeners(1)]), "it was not offered"),
         (vec![0xff; 8], "a message of 4294967295 bytes"),
         (vec![2, 0, 0, 0, 0xff, 0xff], "it sent "),
     ];
@@ -217,7 +242,7 @@ async fn end_after_honest(words: &[u8]) -> Exit {
 async fn a_datagram_from_somebody_elses_address_ends_its_sender() {
     let (descriptors, _far) = Sender::pair().expect("a pair");
     let (near, far) = Wire::pair().expect("a pair");
-    let (link, _outbox) = Link::new(descriptors, Arc::new(near));
+    let (link, _outbox) = Link::new(descriptors, Arc::new(near), None);
     link.know(give_pods);
     let network = Arc::new(Network::new(PodRange::LOOPBACK));
     let passing = wire::pass_on(Arc::clone(link.wire()), Arc::downgrade(&link), network);
@@ -296,7 +321,7 @@ async fn a_child_that_nobody_keeps_ends_though_it_does_not_want_to() {
     let config = shell("exec sleep 1000000", ear);
     let child = Child::start(&config).expect("a shell");
     child.link.know(|known| {
-        known.give_pod(POD, Vec::new());
+        known.give_pod(POD, Vec::new(), Vec::new());
         known.give_instance(OWN, POD);
     });
     drop(child.start_instance(OWN));
@@ -321,7 +346,7 @@ async fn who_cannot_be_handed_a_connection_is_refused_it() {
     }));
     let link = |descriptors| {
         let (near, _far) = Wire::pair().expect("a pair");
-        Link::new(descriptors, Arc::new(near))
+        Link::new(descriptors, Arc::new(near), None)
     };
     let (descriptors, _kept) = Sender::pair().expect("a pair");
     let (listener, mut to_listener) = link(descriptors);
@@ -354,4 +379,69 @@ async fn who_cannot_be_handed_a_connection_is_refused_it() {
         matches!(told, Some(ToChild::Dialled(7, Err(Refusal::Refused)))),
         "{told:?}"
     );
+}
+
+/// Where there are the rights to steer; else it says so.
+fn is_permitted() -> bool {
+    let is_permitted = Steering::is_permitted();
+    if !is_permitted {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("a test");
+        let why = "needs CAP_BPF and CAP_NET_ADMIN: run `cargo xtask test` as root";
+        writeln!(std::io::stderr(), "skipped: {name}: {why}").expect("standard error");
+    }
+    is_permitted
+}
+
+#[tokio::test]
+async fn what_a_child_has_opened_is_closed_before_its_address_is_anothers() {
+    if !is_permitted() {
+        return;
+    }
+    // Apart from the ranges of real pods and of other tests.
+    let range = PodRange {
+        first: Ipv4Addr::new(127, 211, 0, 0),
+        prefix: 24,
+        block: 29,
+    };
+    let steering = Steering::new(range, &[net::Family::V4]);
+    let network = Arc::new(Network::new(range));
+    let (ear, _events) = mpsc::unbounded_channel();
+    let config = ChildConfig {
+        network: Arc::clone(&network),
+        steering: Some(steering.clone()),
+        ..shell("cat >/dev/null", ear)
+    };
+    let child = Child::start(&config).expect("a shell");
+    let enter = |pod| {
+        let lease = network
+            .enter(&PodNetwork::default(), child.downgrade())
+            .expect("an address");
+        child.link.know(|known| {
+            known.give_pod(PodId(pod), lease.addresses(), Vec::new());
+        });
+        lease
+    };
+    let (first, second) = (enter(1), enter(2));
+    let [first_door, second_door] = [&first, &second].map(|lease| endpoint(lease.address(), 80));
+    let other = steering.lane();
+    for (number, door) in [(1, first_door), (2, second_door)] {
+        child
+            .link
+            .open(number, door, Way::Listener)
+            .expect("its own");
+        let taken = other.open(door, Way::Listener);
+        assert_eq!(taken, Err(SteerError::Taken(door.at)));
+    }
+    drop(first);
+    other
+        .open(first_door, Way::Listener)
+        .expect("closed with its address");
+    let taken = other.open(second_door, Way::Listener);
+    assert_eq!(taken, Err(SteerError::Taken(second_door.at)));
+    // Nobody keeps the child, and its process has not been waited for.
+    drop(child);
+    other
+        .open(second_door, Way::Listener)
+        .expect("closed with the child");
 }

@@ -29,7 +29,8 @@ impl Compiler for Nobody {
 fn with(child: &Child) -> Children {
     let children = Children::new(ChildrenConfig {
         program: "/nowhere".into(),
-        args: |_| Vec::new(),
+        args: |_, _| Vec::new(),
+        steering: None,
         confinement: Confinement::default(),
         range: PodRange::LOOPBACK,
         one_per_pod: false,

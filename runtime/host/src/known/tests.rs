@@ -1,5 +1,6 @@
 //! What a child may say, and what ends it.
 
+use model::container::Protocol;
 use model::runtime::{Exit, Stats, StoragePlace, Stream};
 
 use super::*;
@@ -12,7 +13,7 @@ const OTHERS: InstanceId = InstanceId(99);
 /// A child with one pod of two instances, of which one runs.
 fn known() -> Known {
     let mut known = Known::default();
-    known.give_pod(POD, vec![[127, 64, 0, 2].into()]);
+    known.give_pod(POD, vec![[127, 64, 0, 2].into()], Vec::new());
     known.give_instance(RUNS, POD);
     known.give_instance(MADE, POD);
     known.start(RUNS);
@@ -125,7 +126,7 @@ fn what_was_removed_may_still_end_and_nothing_else() {
         "it may have been on its way"
     );
     for number in 2..=u64::try_from(DEPARTED).expect("a number") + 1 {
-        known.give_pod(PodId(number), Vec::new());
+        known.give_pod(PodId(number), Vec::new(), Vec::new());
         known.apply(Change::PodRemoved(PodId(number)), true);
     }
     known
@@ -134,7 +135,7 @@ fn what_was_removed_may_still_end_and_nothing_else() {
     known
         .check_address([127, 64, 0, 2].into())
         .expect_err("long ago");
-    known.give_pod(PodId(5000), vec![[127, 64, 0, 2].into()]);
+    known.give_pod(PodId(5000), vec![[127, 64, 0, 2].into()], Vec::new());
     assert_eq!(
         known.check_address([127, 64, 0, 2].into()),
         Ok(Heard::Now),
@@ -252,4 +253,58 @@ fn only_so_much_is_told_and_what_guests_bring_about_is_no_breach() {
         assert_eq!(known.event(&event, now + rate.each), Ok(Heard::Now));
         known.event(&health(MADE), now).expect("another's");
     }
+}
+
+#[test]
+fn a_door_is_for_a_pod_whose_manifest_asks_for_it() {
+    let at = |port, host: Option<(&str, u16)>| Door {
+        port,
+        protocol: Protocol::Tcp,
+        host: host.map(|(ip, port)| (ip.parse().unwrap(), port)),
+    };
+    let mut known = Known::default();
+    let another_pods = at(53, Some(("127.64.0.3", 53)));
+    let own = at(54, Some(("127.64.0.2", 54)));
+    let doors = vec![
+        at(8080, Some(("0.0.0.0", 80))),
+        at(53, None),
+        another_pods,
+        own,
+    ];
+    known.give_pod(POD, vec![[127, 64, 0, 2].into()], doors);
+    let other = vec![at(443, None)];
+    known.give_pod(PodId(2), vec![[127, 64, 0, 3].into()], other);
+    let cases = [
+        ("0.0.0.0:80", Protocol::Tcp, true),
+        ("0.0.0.0:80", Protocol::Udp, false),
+        ("0.0.0.0:8080", Protocol::Tcp, false),
+        ("127.0.0.1:80", Protocol::Tcp, false),
+        ("127.64.0.2:53", Protocol::Tcp, true),
+        ("127.64.0.2:443", Protocol::Tcp, false),
+        ("127.64.0.3:443", Protocol::Tcp, true),
+        ("127.64.0.4:53", Protocol::Tcp, false),
+        ("127.64.0.3:53", Protocol::Tcp, false),
+        ("127.64.0.2:54", Protocol::Tcp, true),
+    ];
+    for (address, protocol, expected) in cases {
+        let door = Endpoint {
+            protocol,
+            at: address.parse().unwrap(),
+        };
+        let is_of_pods = address.starts_with("127.64.");
+        let checked = known.check_door(door, is_of_pods);
+        assert_eq!(
+            checked == Ok(Heard::Now),
+            expected,
+            "{address} {protocol:?}"
+        );
+        assert_eq!(checked.is_err(), !expected, "{address} {protocol:?}");
+    }
+    // What a pod that has gone had asked for may still be on its way.
+    known.apply(Change::PodRemoved(POD), true);
+    let late = Endpoint {
+        protocol: Protocol::Tcp,
+        at: "0.0.0.0:80".parse().unwrap(),
+    };
+    assert_eq!(known.check_door(late, false), Ok(Heard::LeftOut));
 }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use model::container::Protocol;
 
-use super::{Failure, Notice, OpenDoor, Record, failed_notice};
+use super::{Failure, Notice, Record, failed_notice};
 use crate::decide::World;
-use crate::limits::MAX_STEERED_PER_POD;
 use crate::pod::Pod;
 use crate::steer::{Endpoint, SteerError, Steered, SteeredEndpoint};
 use crate::tcp::Family;
@@ -24,34 +23,36 @@ pub(super) struct SteeredDoor {
 }
 
 /// Opens the doors of a TCP listener at those of the pod's own addresses that suit it.
-pub(super) fn open(pod: &Arc<Pod>, port: u16, suits: impl Fn(IpAddr) -> bool) -> Vec<SteeredDoor> {
+pub(super) async fn open(
+    pod: &Arc<Pod>,
+    port: u16,
+    suits: impl Fn(IpAddr) -> bool,
+) -> Vec<SteeredDoor> {
+    let mut doors = Vec::new();
     let Some(steered) = &pod.fabric.steered else {
-        return Vec::new();
+        return doors;
     };
-    let own = [Family::V4, Family::V6].into_iter().filter_map(|family| {
-        let address = pod.address(family)?;
+    for family in [Family::V4, Family::V6] {
+        let Some(address) = pod.address(family).filter(|address| suits(*address)) else {
+            continue;
+        };
         let at = SocketAddr::new(address, port);
-        (suits(address) && !leads_here(pod, at)).then_some((family, at))
-    });
-    own.filter_map(|(family, at)| match open_one(pod, steered, family, at) {
-        Ok(door) => door,
-        Err(SteerError::Taken(_)) => {
-            pod.tell(failed_notice(pod, port, at, &Failure::Taken));
-            None
+        match open_one(pod, steered, family, at).await {
+            Ok(door) => doors.extend(door),
+            Err(SteerError::Taken(_)) => {
+                pod.tell(failed_notice(pod, port, at, &Failure::Taken));
+            }
+            Err(error) => tell(pod, at, &error),
         }
-        Err(error) => {
-            tell(pod, at, &error);
-            None
-        }
-    })
-    .collect()
+    }
+    doors
 }
 
 /// Lets a plain door be reached at its pod's own address. Elsewhere it needs nothing.
 ///
 /// # Errors
 /// What it cannot be reached for: where steering leads the endpoint elsewhere, or has no place.
-pub(super) fn pass(
+pub(super) async fn pass(
     pod: &Pod,
     protocol: Protocol,
     at: SocketAddr,
@@ -59,49 +60,35 @@ pub(super) fn pass(
     let (Some(steered), true) = (&pod.fabric.steered, pod.in_pod_range(at.ip())) else {
         return Ok(None);
     };
-    match steered.pass(Endpoint { protocol, at }, pod) {
+    match steered.pass(Endpoint { protocol, at }).await {
         Ok(passage) => Ok(Some(passage)),
         Err(SteerError::Taken(_)) => Err(Failure::Taken),
         Err(error) => Err(Failure::Steer(error)),
     }
 }
 
-/// Whether the listener of the other family has it: it passes to this one.
-fn leads_here(pod: &Pod, at: SocketAddr) -> bool {
-    let open = pod.open_doors.lock();
-    open.iter().any(|(wanted, door)| {
-        *wanted == at && door.protocol == Protocol::Tcp && door.port == at.port()
-    })
-}
-
-fn open_one(
+async fn open_one(
     pod: &Arc<Pod>,
     steered: &Steered,
     family: Family,
     at: SocketAddr,
 ) -> Result<Option<SteeredDoor>, SteerError> {
-    if !steered.takes(family, &pod.fabric)? {
+    if !steered.takes(family, &pod.fabric).await? {
         return Ok(None);
     }
-    if pod.open_doors.lock().len() >= MAX_STEERED_PER_POD {
-        return Err(SteerError::Full {
-            what: "port of this pod",
-            limit: MAX_STEERED_PER_POD,
-        });
-    }
     let protocol = Protocol::Tcp;
-    let endpoint = steered.open(Endpoint { protocol, at }, pod)?;
-    let door = OpenDoor {
-        port: at.port(),
-        protocol,
-        host: at,
-        moved: false,
+    // Before it is asked for, which may take a while.
+    let record = match Record::enter(pod, protocol, at, at.port()) {
+        Ok(record) => record,
+        // The listener of the other family has it, and it passes to this one.
+        Err(there) if there.port == at.port() => return Ok(None),
+        Err(_) => return Err(SteerError::Taken(at)),
     };
-    pod.open_doors.lock().push((at, door));
+    let endpoint = steered.open(Endpoint { protocol, at }).await?;
     Ok(Some(SteeredDoor {
         at,
         _endpoint: endpoint,
-        _record: Record::of(pod, protocol, at),
+        _record: record,
     }))
 }
 

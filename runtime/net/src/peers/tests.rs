@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::*;
 use crate::error::SwitchError;
-use crate::testing::{Bench, RANGE, at, listen, udp};
+use crate::testing::{Bench, RANGE, at, listen, now, udp};
 use crate::{Family, Lookup, PodNet, TcpSocket};
 
 /// All switches of a run; the way between them is a call.
@@ -158,7 +158,7 @@ fn what_cannot_be_connected_is_refused() {
     let mut listener = pair.pods[0].tcp(Family::V4).unwrap();
     listener.bind(pair.at("0.0.0.0", 80)).unwrap();
     listener.set_backlog(1).unwrap();
-    listener.listen().unwrap();
+    now(listener.listen()).unwrap();
     let cases = [
         ("nobody listens", pair.at("A", 81)),
         ("nobody has it", pair.at("127.160.0.77", 80)),

@@ -1,10 +1,12 @@
 //! Who steers: one program for a process, and a lane for each pod host whose connections it steers.
 //!
 //! Nothing is asked of the kernel before the first listener needs it: a run that serves nobody
-//! pays for no program.
+//! pays for no program. The blocks of addresses are the process's, and pods of several hosts may
+//! lie in one, so a lane asks of an address only that it is one of the range. Whose pod has it is
+//! to be checked by whoever opens something for somebody else.
 
-use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -13,12 +15,13 @@ use rustix::net::{SocketType, sockopt};
 use rustix::thread::CapabilitySet;
 
 use super::lasting::Lasting;
-use super::program::{AF_INET, AF_INET6, TO_KERNEL, key};
+use super::program::{AF_INET, AF_INET6, TO_KERNEL, key, keys_at};
 use super::tables::{Tables, failed, refused};
 use super::{Endpoint, Steer, SteerError, Way};
 use crate::kernel;
-use crate::limits::MAX_LANES;
+use crate::limits::{MAX_LANES, MAX_STEERED_PER_POD};
 use crate::lock::Lock;
+use crate::peers::Asked;
 use crate::range::PodRange;
 use crate::tcp::Family;
 
@@ -30,7 +33,7 @@ pub struct Steering(Arc<Shared>);
 #[derive(Debug)]
 pub struct Lane {
     shared: Arc<Shared>,
-    seat: Lock<Option<Seat>>,
+    held: Lock<Held>,
 }
 
 #[derive(Debug)]
@@ -39,22 +42,51 @@ struct Shared {
     families: Vec<Family>,
     tables: Lasting<Tables>,
     numbers: Lock<Numbers>,
+    blocks: Lock<Blocks>,
 }
 
-/// Which lanes exist.
+/// Which lanes have listeners.
 #[derive(Debug, Default)]
 struct Numbers {
     free: Vec<u32>,
     next: u32,
 }
 
-/// A lane's place in the tables.
-#[derive(Debug)]
-struct Seat {
-    number: u32,
-    /// The first addresses of its blocks.
-    blocks: HashSet<u32>,
-    endpoints: HashSet<u64>,
+/// The blocks of this process, whichever pod host has the pods in them.
+#[derive(Debug, Default)]
+struct Blocks {
+    /// Those that are steered, by their first addresses: once one is, as long as this process has
+    /// it, which is to its end.
+    steered: HashSet<u32>,
+    /// Plain doors whose block could not be steered when they opened. Nothing stands before them
+    /// then; once the block is steered they need what the others got.
+    waiting: HashMap<u64, Waiting>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    block: u32,
+    at: SocketAddr,
+}
+
+/// What a lane has.
+#[derive(Debug, Default)]
+struct Held {
+    /// Of its listeners, once it has been asked for some.
+    number: Option<u32>,
+    /// Its listeners, once they are made. Whoever asks again is given the same.
+    listeners: Vec<(Family, OwnedFd)>,
+    endpoints: BTreeSet<u64>,
+}
+
+/// An endpoint as the tables know it.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// IPv4, of both families.
+    address: u32,
+    key: u64,
+    family: Family,
+    block: u32,
 }
 
 /// The kernel cuts it at `net.core.somaxconn`; one listener stands for all pods of a host.
@@ -75,6 +107,7 @@ impl Steering {
             families: families.to_vec(),
             tables: Lasting::new(),
             numbers: Lock::default(),
+            blocks: Lock::default(),
         }))
     }
 
@@ -91,7 +124,7 @@ impl Steering {
     pub fn lane(&self) -> Lane {
         Lane {
             shared: Arc::clone(&self.0),
-            seat: Lock::default(),
+            held: Lock::default(),
         }
     }
 }
@@ -103,21 +136,54 @@ impl Shared {
         self.tables.get_or_make(|| Tables::load(&self.range))
     }
 
-    fn seat(&self) -> Result<Seat, SteerError> {
+    fn take_number(&self) -> Result<u32, SteerError> {
         let mut numbers = self.numbers.lock();
-        let number = match numbers.free.pop() {
-            Some(number) => number,
+        match numbers.free.pop() {
+            Some(number) => Ok(number),
             None if numbers.next < MAX_LANES => {
                 numbers.next += 1;
-                numbers.next - 1
+                Ok(numbers.next - 1)
             }
-            None => return Err(SteerError::lanes()),
-        };
-        Ok(Seat {
-            number,
-            blocks: HashSet::new(),
-            endpoints: HashSet::new(),
-        })
+            None => Err(SteerError::lanes()),
+        }
+    }
+
+    /// Steers a block. Whoever does it first gives the plain doors that are in it their passages.
+    fn steer_block(&self, blocks: &mut Blocks, first: u32) -> Result<(), SteerError> {
+        let tables = self.tables()?;
+        if blocks.steered.contains(&first) {
+            return Ok(());
+        }
+        let taken = SteerError::Foreign(IpAddr::V4(first.into()));
+        let added = tables.add_block(first);
+        added.map_err(|error| failed(&error, "adding a block", SteerError::blocks(), taken))?;
+        blocks.steered.insert(first);
+        blocks.waiting.retain(|key, waiting| {
+            if waiting.block != first {
+                return true;
+            }
+            let opened = tables.open(*key, TO_KERNEL);
+            if let Err(error) = &opened {
+                tracing::warn!(%error, at = %waiting.at, "a plain door is reached no longer");
+            }
+            opened.is_err()
+        });
+        Ok(())
+    }
+
+    /// Opens an endpoint, in a block that is steered.
+    fn enter(&self, at: SocketAddr, key: u64, value: u32) -> Result<(), SteerError> {
+        let opened = self.tables()?.open(key, value);
+        let (full, taken) = (SteerError::endpoints(), SteerError::Taken(at));
+        opened.map_err(|error| failed(&error, "opening a port", full, taken))
+    }
+
+    /// Closes what a lane has opened.
+    fn close(&self, key: u64) {
+        let is_waiting = self.blocks.lock().waiting.remove(&key).is_some();
+        if let (false, Some(tables)) = (is_waiting, self.tables.get()) {
+            tables.close(key);
+        }
     }
 
     /// A listener that nobody reaches but through the program: no endpoint is open at its address.
@@ -142,28 +208,80 @@ impl Shared {
 // === impl Lane ===
 
 impl Lane {
-    /// Does something with the lane's place, which it takes first where it has none.
-    fn with_seat<T>(
-        &self,
-        act: impl FnOnce(&Tables, &mut Seat) -> Result<T, SteerError>,
-    ) -> Result<T, SteerError> {
+    /// [`Steer::listeners`], at once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn listeners(&self) -> Result<Vec<(Family, OwnedFd)>, SteerError> {
         let tables = self.shared.tables()?;
-        let mut seat = self.seat.lock();
-        if seat.is_none() {
-            *seat = Some(self.shared.seat()?);
+        let mut held = self.held.lock();
+        let number = held.number(&self.shared)?;
+        if held.listeners.is_empty() {
+            let mut listeners = Vec::new();
+            for family in &self.shared.families {
+                let socket = self.shared.listener(*family);
+                let socket = socket.map_err(|errno| refused("listening", &errno))?;
+                tables
+                    .set_listener(listener(number, *family), &socket)
+                    .map_err(|error| refused("taking a listener", &error))?;
+                listeners.push((*family, socket));
+            }
+            held.listeners = listeners;
         }
-        match seat.as_mut() {
-            Some(seat) => act(tables, seat),
-            None => Err(SteerError::lanes()),
+        let copies = held.listeners.iter().map(|(family, socket)| {
+            let copy = socket.try_clone();
+            copy.map(|copy| (*family, copy))
+                .map_err(|error| refused("listening", &error))
+        });
+        copies.collect()
+    }
+
+    /// [`Steer::open`], at once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(&self, endpoint: Endpoint, way: Way) -> Result<(), SteerError> {
+        let place = self.place(endpoint)?;
+        match way {
+            Way::Listener => self.lead(endpoint, place),
+            Way::Socket => self.pass(endpoint, place),
         }
     }
 
-    /// What stands for an endpoint, and the family of its listener.
-    fn key(&self, endpoint: Endpoint) -> Result<(u32, u64, Family), SteerError> {
+    /// [`Steer::close`].
+    pub fn close(&self, endpoint: Endpoint) {
+        let Ok(place) = self.place(endpoint) else {
+            return;
+        };
+        // Nobody but who opened it has it here: the table takes no endpoint twice.
+        if self.held.lock().endpoints.remove(&place.key) {
+            self.shared.close(place.key);
+        }
+    }
+
+    /// Closes whatever this lane has open at an address, of either family: before the address is
+    /// somebody else's.
+    pub fn close_all_at(&self, address: IpAddr) {
+        let Some(address) = self.shared.range.untwin(address) else {
+            return;
+        };
+        let mut held = self.held.lock();
+        let keys: Vec<u64> = held
+            .endpoints
+            .range(keys_at(address.to_bits()))
+            .copied()
+            .collect();
+        for key in keys {
+            held.endpoints.remove(&key);
+            self.shared.close(key);
+        }
+    }
+
+    /// Where an endpoint is in the tables.
+    fn place(&self, endpoint: Endpoint) -> Result<Place, SteerError> {
         let (ip, port) = (endpoint.at.ip(), endpoint.at.port());
-        let foreign = || SteerError::Foreign(ip);
         let range = &self.shared.range;
-        let address = range.untwin(ip).ok_or_else(foreign)?;
+        let address = range.untwin(ip).ok_or(SteerError::Foreign(ip))?;
         let protocol = match endpoint.protocol {
             Protocol::Tcp => IPPROTO_TCP,
             Protocol::Udp => IPPROTO_UDP,
@@ -172,106 +290,116 @@ impl Lane {
             IpAddr::V4(_) => (Family::V4, AF_INET),
             IpAddr::V6(_) => (Family::V6, AF_INET6),
         };
-        let block = range.block_of(address).first.to_bits();
-        Ok((
-            block,
-            key(address.to_bits(), port, protocol, number),
+        Ok(Place {
+            address: address.to_bits(),
+            key: key(address.to_bits(), port, protocol, number),
             family,
-        ))
+            block: range.block_of(address).first.to_bits(),
+        })
+    }
+
+    /// Leads an endpoint to the listener of this lane.
+    fn lead(&self, endpoint: Endpoint, place: Place) -> Result<(), SteerError> {
+        if endpoint.protocol == Protocol::Udp {
+            return Err(SteerError::Datagrams(endpoint.at));
+        }
+        if !self.shared.families.contains(&place.family) {
+            return Err(SteerError::Foreign(endpoint.at.ip()));
+        }
+        let mut held = self.held.lock();
+        held.check_room(place)?;
+        let number = held.number(&self.shared)?;
+        let mut blocks = self.shared.blocks.lock();
+        self.shared.steer_block(&mut blocks, place.block)?;
+        self.shared
+            .enter(endpoint.at, place.key, listener(number, place.family))?;
+        held.endpoints.insert(place.key);
+        Ok(())
+    }
+
+    /// Lets a socket that is bound at an endpoint be reached; at once, or when it must.
+    fn pass(&self, endpoint: Endpoint, place: Place) -> Result<(), SteerError> {
+        let (at, Place { key, block, .. }) = (endpoint.at, place);
+        let mut held = self.held.lock();
+        held.check_room(place)?;
+        let mut blocks = self.shared.blocks.lock();
+        match self.shared.steer_block(&mut blocks, block) {
+            Ok(()) => self.shared.enter(at, key, TO_KERNEL)?,
+            Err(error) => {
+                tracing::debug!(%error, %at, "a plain door needs no passage");
+                if blocks.waiting.contains_key(&key) {
+                    return Err(SteerError::Taken(at));
+                }
+                blocks.waiting.insert(key, Waiting { block, at });
+            }
+        }
+        held.endpoints.insert(key);
+        Ok(())
     }
 }
 
 impl Steer for Lane {
-    fn listeners(&self) -> Result<Vec<(Family, OwnedFd)>, SteerError> {
-        self.with_seat(|tables, seat| {
-            let mut listeners = Vec::new();
-            for family in &self.shared.families {
-                let socket = self.shared.listener(*family);
-                let socket = socket.map_err(|errno| refused("listening", &errno))?;
-                tables
-                    .set_listener(seat.listener(*family), &socket)
-                    .map_err(|error| refused("taking a listener", &error))?;
-                listeners.push((*family, socket));
-            }
-            Ok(listeners)
-        })
+    fn listeners(&self) -> Asked<Result<Vec<(Family, OwnedFd)>, SteerError>> {
+        at_once(Self::listeners(self))
     }
 
-    fn add_block(&self, first: Ipv4Addr) -> Result<(), SteerError> {
-        let range = &self.shared.range;
-        if !range.contains(first.into()) || range.block_of(first).first != first {
-            return Err(SteerError::Foreign(first.into()));
-        }
-        self.with_seat(|tables, seat| {
-            if seat.blocks.contains(&first.to_bits()) {
-                return Ok(());
-            }
-            let (full, taken) = (SteerError::blocks(), SteerError::Foreign(first.into()));
-            let added = tables.add_block(first.to_bits());
-            added.map_err(|error| failed(&error, "adding a block", full, taken))?;
-            seat.blocks.insert(first.to_bits());
-            Ok(())
-        })
-    }
-
-    fn open(&self, endpoint: Endpoint, way: Way) -> Result<(), SteerError> {
-        let (block, key, family) = self.key(endpoint)?;
-        let is_steered = self.shared.families.contains(&family);
-        let foreign = SteerError::Foreign(endpoint.at.ip());
-        self.with_seat(|tables, seat| {
-            let value = match (way, endpoint.protocol) {
-                _ if !seat.blocks.contains(&block) => return Err(foreign),
-                (Way::Socket, _) => TO_KERNEL,
-                (Way::Listener, Protocol::Udp) => return Err(SteerError::Datagrams(endpoint.at)),
-                (Way::Listener, Protocol::Tcp) if is_steered => seat.listener(family),
-                (Way::Listener, Protocol::Tcp) => return Err(foreign),
-            };
-            let (full, taken) = (SteerError::endpoints(), SteerError::Taken(endpoint.at));
-            let opened = tables.open(key, value);
-            opened.map_err(|error| failed(&error, "opening a port", full, taken))?;
-            seat.endpoints.insert(key);
-            Ok(())
-        })
+    fn open(&self, endpoint: Endpoint, way: Way) -> Asked<Result<(), SteerError>> {
+        at_once(Self::open(self, endpoint, way))
     }
 
     fn close(&self, endpoint: Endpoint) {
-        let Ok((_, key, _)) = self.key(endpoint) else {
-            return;
-        };
-        let (mut seat, tables) = (self.seat.lock(), self.shared.tables.get());
-        // Nobody but who opened it has it here: the table takes no endpoint twice.
-        if let (Some(seat), Some(tables)) = (seat.as_mut(), tables)
-            && seat.endpoints.remove(&key)
-        {
-            tables.close(key);
-        }
+        Self::close(self, endpoint);
     }
+}
+
+/// An answer that is there.
+fn at_once<T: Send + 'static>(answer: T) -> Asked<T> {
+    Box::pin(std::future::ready(answer))
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        let (seat, tables) = (self.seat.lock().take(), self.shared.tables.get());
-        let (Some(seat), Some(tables)) = (seat, tables) else {
+        let held = std::mem::take(&mut *self.held.lock());
+        for key in held.endpoints {
+            self.shared.close(key);
+        }
+        let Some(number) = held.number else {
             return;
         };
-        for family in &self.shared.families {
-            tables.clear_listener(seat.listener(*family));
+        if let Some(tables) = self.shared.tables.get() {
+            for family in &self.shared.families {
+                tables.clear_listener(listener(number, *family));
+            }
         }
-        for endpoint in &seat.endpoints {
-            tables.close(*endpoint);
-        }
-        for block in &seat.blocks {
-            tables.remove_block(*block);
-        }
-        self.shared.numbers.lock().free.push(seat.number);
+        self.shared.numbers.lock().free.push(number);
     }
 }
 
-// === impl Seat ===
+// === impl Held ===
 
-impl Seat {
-    /// The number of its listener in the table of listeners.
-    fn listener(&self, family: Family) -> u32 {
-        self.number * 2 + u32::from(family == Family::V6)
+impl Held {
+    /// The number of its listeners, which it takes first where it has none.
+    fn number(&mut self, shared: &Shared) -> Result<u32, SteerError> {
+        match self.number {
+            Some(number) => Ok(number),
+            None => Ok(*self.number.insert(shared.take_number()?)),
+        }
+    }
+
+    /// Whether one more endpoint may be open at the address of this one.
+    fn check_room(&self, place: Place) -> Result<(), SteerError> {
+        let there = self.endpoints.range(keys_at(place.address));
+        if there.count() < MAX_STEERED_PER_POD as usize {
+            return Ok(());
+        }
+        Err(SteerError::pods())
+    }
+}
+
+/// The number of a lane's listener of a family: two for each lane, IPv4, then IPv6.
+fn listener(lane: u32, family: Family) -> u32 {
+    match family {
+        Family::V4 => lane * 2,
+        Family::V6 => lane * 2 + 1,
     }
 }

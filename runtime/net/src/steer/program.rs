@@ -11,6 +11,8 @@
 //! listening or unconnected socket, so packets of connections that exist never meet it. Written as
 //! instructions because a build must need no compiler for BPF; `object` wraps them for the loader.
 
+use std::ops::RangeInclusive;
+
 use crate::range::{PODS_V6, PodRange};
 
 /// A map that the program reads, by its name in the kernel.
@@ -122,6 +124,12 @@ const PASS: i32 = 1;
 pub(crate) fn key(address: u32, port: u16, protocol: u8, family: u8) -> u64 {
     let place = (u64::from(address) << 32) | (u64::from(port) << 16);
     place | (u64::from(protocol) << 8) | u64::from(family)
+}
+
+/// All keys of endpoints at an address.
+pub(crate) fn keys_at(address: u32) -> RangeInclusive<u64> {
+    let first = u64::from(address) << 32;
+    first..=first | u64::from(u32::MAX)
 }
 
 /// The program for the blocks of a range.

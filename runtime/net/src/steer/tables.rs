@@ -66,17 +66,16 @@ impl Tables {
         self.blocks.lock().insert(first, 0, BPF_NOEXIST)
     }
 
-    pub(super) fn remove_block(&self, first: u32) {
-        gone("block", self.blocks.lock().remove(&first));
-    }
-
     /// EEXIST where it is open: what leads there is not turned elsewhere.
     pub(super) fn open(&self, key: u64, value: u32) -> Result<(), MapError> {
         self.endpoints.lock().insert(key, value, BPF_NOEXIST)
     }
 
     pub(super) fn close(&self, key: u64) {
-        gone("endpoint", self.endpoints.lock().remove(&key));
+        // An entry is taken out only once, by whoever put it in.
+        if let Err(error) = self.endpoints.lock().remove(&key) {
+            tracing::warn!(%error, "something steered was gone already");
+        }
     }
 
     pub(super) fn set_listener(&self, number: u32, socket: &OwnedFd) -> Result<(), MapError> {
@@ -143,7 +142,7 @@ pub(super) fn refused(step: &'static str, error: &(dyn Error + 'static)) -> Stee
     let mut why: Vec<String> = causes(error).map(ToString::to_string).collect();
     why.dedup();
     SteerError::Kernel {
-        step,
+        step: step.into(),
         why: why.join(": "),
         passes: causes(error).any(passes),
     }
@@ -160,21 +159,21 @@ fn passes(error: &(dyn Error + 'static)) -> bool {
     let errno = own.or_else(|| Errno::from_io_error(error.downcast_ref::<io::Error>()?));
     matches!(
         errno,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN)
+        Some(
+            Errno::MFILE
+                | Errno::NFILE
+                | Errno::NOMEM
+                | Errno::NOBUFS
+                | Errno::AGAIN
+                | Errno::ADDRINUSE
+        )
     )
 }
 
 fn absent(name: &str) -> SteerError {
     SteerError::Kernel {
-        step: "reading the program",
+        step: "reading the program".into(),
         why: format!("the loader knows no {name}"),
         passes: false,
-    }
-}
-
-/// An entry is taken out only once, by whoever put it in.
-fn gone(what: &'static str, removed: Result<(), MapError>) {
-    if let Err(error) = removed {
-        tracing::warn!(%error, what, "something steered was gone already");
     }
 }

@@ -3,20 +3,26 @@
 //! Tests that need rights say by name that they are skipped without them. All addresses are in
 //! 127.0.0.0/8, but for `IPv6` (the module `v6`), which makes a network namespace of its own.
 
+mod later;
 mod speed;
 mod v6;
 
+use std::collections::HashSet;
+use std::future::ready;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Waker};
 
 use model::runtime::{Door, PodId, PodNetwork};
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::range::Block;
-use crate::testing::{Bench, RANGE, at, listen, udp};
-use crate::{NetError, PodNet, TcpSocket};
+use crate::testing::{Bench, RANGE, at, listen, now, udp};
+use crate::{HostTarget, NetError, PodNet, TcpSocket};
 
 /// A switch that is steered; nothing without the rights, and then it says so.
 fn steered() -> Option<Bench> {
@@ -273,72 +279,125 @@ fn no_door_takes_what_leads_to_another() {
     }
 }
 
-/// Two lanes of one process, each with a block that no switch claims here, from `block` on.
-fn two_lanes(block: u32) -> [(Lane, Block); 2] {
+/// Two lanes of one process, and a block that no switch claims here.
+fn two_lanes(block: u32) -> ([Lane; 2], Block) {
     let steering = Steering::new(RANGE, &[Family::V4]);
-    [block, block + 1].map(|number| {
-        let (lane, block) = (steering.lane(), RANGE.block(number));
+    let lanes = [steering.lane(), steering.lane()];
+    for lane in &lanes {
         assert_eq!(lane.listeners().unwrap().len(), 1);
-        lane.add_block(block.first).unwrap();
-        (lane, block)
-    })
+    }
+    (lanes, RANGE.block(block))
+}
+
+fn tcp(ip: impl Into<IpAddr>, port: u16) -> Endpoint {
+    let at = SocketAddr::new(ip.into(), port);
+    let protocol = Protocol::Tcp;
+    Endpoint { protocol, at }
 }
 
 #[test]
-fn a_lane_opens_what_is_its_own_and_no_more() {
+fn a_lane_opens_what_nobody_has_and_no_more() {
     if steered().is_none() {
         return;
     }
-    let [(lane, own), (_other, others)] = two_lanes(600);
-    let at = |ip: IpAddr| (Protocol::Tcp, SocketAddr::new(ip, 80));
-    let (mine, theirs) = (at(own.pod(0).into()), at(others.pod(0).into()));
-    let (nobodys, six) = (RANGE.block(602).pod(0), RANGE.twin(own.pod(0)));
-    let datagrams = (Protocol::Udp, mine.1);
+    let ([lane, other], block) = two_lanes(600);
+    let (mine, theirs) = (tcp(block.pod(0), 80), tcp(block.pod(1), 80));
+    other.open(theirs, Way::Listener).unwrap();
+    let datagrams = Endpoint {
+        protocol: Protocol::Udp,
+        ..mine
+    };
+    let six = tcp(RANGE.twin(block.pod(0)), 80);
     let cases = [
         ("its own", mine, Way::Listener, "ok"),
         ("its own again", mine, Way::Listener, "taken"),
         ("a plain door before it", mine, Way::Socket, "taken"),
         ("a plain door", datagrams, Way::Socket, "ok"),
         ("a steered datagram", datagrams, Way::Listener, "datagrams"),
-        ("another's", theirs, Way::Listener, "foreign"),
-        ("nobody's", at(nobodys.into()), Way::Socket, "foreign"),
-        (
-            "of no pod",
-            at([127, 0, 0, 1].into()),
-            Way::Listener,
-            "foreign",
-        ),
-        ("IPv6, unsteered", at(six.into()), Way::Listener, "foreign"),
+        ("another's", theirs, Way::Listener, "taken"),
+        ("of no pod", tcp([127, 0, 0, 1], 80), Way::Socket, "foreign"),
+        ("IPv6, unsteered", six, Way::Listener, "foreign"),
     ];
-    for (name, (protocol, at), way, expected) in cases {
-        let outcome = match lane.open(Endpoint { protocol, at }, way) {
+    for (name, endpoint, way, expected) in cases {
+        let outcome = match lane.open(endpoint, way) {
             Ok(()) => "ok",
             Err(SteerError::Foreign(_)) => "foreign",
-            Err(SteerError::Taken(taken)) if taken == at => "taken",
+            Err(SteerError::Taken(taken)) if taken == endpoint.at => "taken",
             Err(SteerError::Datagrams(_)) => "datagrams",
             Err(error) => panic!("{name}: {error}"),
         };
         assert_eq!(outcome, expected, "{name}");
     }
-    for (name, first) in [("no block", own.pod(0)), ("another's block", others.first)] {
-        let added = lane.add_block(first);
-        assert!(matches!(added, Err(SteerError::Foreign(_))), "{name}");
-    }
-    lane.add_block(own.first).unwrap();
+    // Nor does it close what another has.
+    lane.close(theirs);
+    let taken = lane.open(theirs, Way::Listener);
+    assert_eq!(taken, Err(SteerError::Taken(theirs.at)));
+    lane.close_all_at(theirs.at.ip());
+    let taken = lane.open(theirs, Way::Listener);
+    assert_eq!(taken, Err(SteerError::Taken(theirs.at)));
+    // What it has at one address goes, and only that.
+    let beside = tcp(block.pod(2), 80);
+    lane.open(beside, Way::Listener).unwrap();
+    lane.close_all_at(mine.at.ip());
+    other.open(mine, Way::Listener).unwrap();
+    other.open(datagrams, Way::Socket).unwrap();
+    let taken = other.open(beside, Way::Listener);
+    assert_eq!(taken, Err(SteerError::Taken(beside.at)));
 }
 
 #[test]
-fn what_a_lane_opened_goes_with_it() {
+fn one_pod_leaves_room_in_the_table_for_others() {
     if steered().is_none() {
         return;
     }
-    let [(lane, own), (_other, others)] = two_lanes(610);
+    let ([lane, _other], block) = two_lanes(630);
+    let open = |pod, port| lane.open(tcp(block.pod(pod), port), Way::Listener);
+    let limit = u16::try_from(MAX_STEERED_PER_POD).unwrap();
+    for port in 1..=limit {
+        open(0, port).unwrap();
+    }
+    let full = open(0, limit + 1).unwrap_err();
+    assert!(matches!(full, SteerError::Full { .. }), "{full}");
+    open(1, 1).unwrap();
+    lane.close(tcp(block.pod(0), 1));
+    open(0, limit + 1).unwrap();
+}
+
+#[test]
+fn a_block_is_steered_to_the_end_of_the_process_that_has_it() {
+    if steered().is_none() {
+        return;
+    }
+    let steering = Steering::new(RANGE, &[Family::V4]);
+    let (one, block) = (steering.lane(), RANGE.block(610));
     let (_host, port) = wildcard();
-    let [mine, theirs] = [own, others].map(|block| SocketAddr::from((block.pod(0), port)));
-    assert!(refuses(mine) && refuses(theirs));
-    drop(lane);
-    TcpStream::connect(mine).unwrap();
-    assert!(refuses(theirs));
+    let nobodys = SocketAddr::from((block.pod(3), port));
+    TcpStream::connect(nobodys).unwrap();
+    let own = tcp(block.pod(0), 80);
+    one.open(own, Way::Listener).unwrap();
+    assert!(refuses(nobodys));
+    drop(one);
+    assert!(refuses(nobodys));
+    let two = steering.lane();
+    two.open(own, Way::Listener).unwrap();
+    drop((two, steering));
+    TcpStream::connect(nobodys).unwrap();
+}
+
+/// A listener is one for a lane, however often it is asked for: it takes a port of the node.
+#[test]
+fn a_lane_has_one_listener_of_a_family() {
+    if steered().is_none() {
+        return;
+    }
+    let ([lane, other], _) = two_lanes(640);
+    let local = |lane: &Lane| {
+        let listeners = lane.listeners().unwrap();
+        crate::kernel::local_address(&listeners[0].1).unwrap()
+    };
+    let first = local(&lane);
+    assert_eq!(local(&lane), first);
+    assert_ne!(local(&other), first);
 }
 
 /// What a switch asks for, and what it does where it is refused.
@@ -347,6 +406,7 @@ struct Recorder {
     said: Mutex<Vec<String>>,
     works: AtomicBool,
     passes: AtomicBool,
+    open: Mutex<HashSet<Endpoint>>,
 }
 
 impl Recorder {
@@ -355,6 +415,7 @@ impl Recorder {
             said: Mutex::default(),
             works: AtomicBool::new(works),
             passes: AtomicBool::new(false),
+            open: Mutex::default(),
         })
     }
 
@@ -362,7 +423,7 @@ impl Recorder {
         self.said.lock().unwrap().push(word);
         let works = self.works.load(Ordering::Relaxed);
         works.then_some(()).ok_or(SteerError::Kernel {
-            step: "a test",
+            step: "a test".into(),
             why: "it does not".to_owned(),
             passes: self.passes.load(Ordering::Relaxed),
         })
@@ -374,26 +435,28 @@ impl Recorder {
 }
 
 impl Steer for Recorder {
-    fn listeners(&self) -> Result<Vec<(Family, OwnedFd)>, SteerError> {
-        self.say("listeners".to_owned())?;
+    fn listeners(&self) -> Asked<Result<Vec<(Family, OwnedFd)>, SteerError>> {
+        let said = self.say("listeners".to_owned());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        Ok(vec![(Family::V4, listener.into())])
+        Box::pin(ready(said.map(|()| vec![(Family::V4, listener.into())])))
     }
 
-    fn add_block(&self, first: Ipv4Addr) -> Result<(), SteerError> {
-        self.say(format!("block {}", first == RANGE.block_of(first).first))
-    }
-
-    fn open(&self, endpoint: Endpoint, way: Way) -> Result<(), SteerError> {
+    fn open(&self, endpoint: Endpoint, way: Way) -> Asked<Result<(), SteerError>> {
         let port = endpoint.at.port();
-        self.say(format!("open {:?} {port} {way:?}", endpoint.protocol))
+        let opened = self.say(format!("open {:?} {port} {way:?}", endpoint.protocol));
+        let opened = if way == Way::Socket { Ok(()) } else { opened };
+        if opened.is_ok() {
+            self.open.lock().unwrap().insert(endpoint);
+        }
+        Box::pin(ready(opened))
     }
 
     fn close(&self, endpoint: Endpoint) {
         let port = endpoint.at.port();
-        let closed = self.say(format!("close {:?} {port}", endpoint.protocol));
-        assert!(closed.is_ok(), "what was refused is not closed");
+        let was_open = self.open.lock().unwrap().remove(&endpoint);
+        assert!(was_open, "what was refused is not closed");
+        let _ = self.say(format!("close {:?} {port}", endpoint.protocol));
     }
 }
 
@@ -411,10 +474,7 @@ fn a_switch_begins_to_steer_with_its_first_door() {
         "what nobody outside reaches asks for nothing"
     );
     let listener = listen(&pod, at("0.0.0.0", 80));
-    assert_eq!(
-        steer.said(),
-        ["listeners", "block true", "open Tcp 80 Listener"]
-    );
+    assert_eq!(steer.said(), ["listeners", "open Tcp 80 Listener"]);
     let six = listen(&pod, at("::", 80));
     let server = udp(&pod, at("0.0.0.0", 5353));
     assert_eq!(steer.said(), ["open Udp 5353 Socket"]);
@@ -422,6 +482,97 @@ fn a_switch_begins_to_steer_with_its_first_door() {
     assert_eq!(steer.said(), [""; 0], "it leads to who listens at :: now");
     drop((six, server));
     assert_eq!(steer.said(), ["close Tcp 80", "close Udp 5353"]);
+}
+
+/// Answers when it is told to, and tries until then whether the listener is found in memory.
+#[derive(Debug)]
+struct Slow {
+    pod: OnceLock<PodNet>,
+    answers: Semaphore,
+    closed: Mutex<Vec<u16>>,
+}
+
+impl Steer for Arc<Slow> {
+    fn listeners(&self) -> Asked<Result<Vec<(Family, OwnedFd)>, SteerError>> {
+        Recorder::new(true).listeners()
+    }
+
+    fn open(&self, endpoint: Endpoint, _: Way) -> Asked<Result<(), SteerError>> {
+        let slow = Arc::clone(self);
+        Box::pin(async move {
+            slow.answers.acquire().await.unwrap().forget();
+            let pod = slow.pod.get().unwrap();
+            let found = pod.connect_from_host(endpoint.at.port(), HostTarget::PodIp);
+            assert_eq!(found.err(), Some(NetError::ConnectionRefused));
+            Ok(())
+        })
+    }
+
+    fn close(&self, endpoint: Endpoint) {
+        self.closed.lock().unwrap().push(endpoint.at.port());
+    }
+}
+
+fn slow() -> (Bench, PodNet, Arc<Slow>) {
+    let slow = Arc::new(Slow {
+        pod: OnceLock::new(),
+        answers: Semaphore::new(0),
+        closed: Mutex::default(),
+    });
+    let bench = Bench::with(RANGE, Some(Arc::new(Arc::clone(&slow))));
+    let pod = bench.pod(1);
+    slow.pod.set(pod.clone()).unwrap();
+    (bench, pod, slow)
+}
+
+/// Polls a future that waits.
+fn waits<T>(future: Pin<&mut impl Future<Output = T>>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(future.poll(&mut cx).is_pending());
+}
+
+#[test]
+fn whoever_finds_a_listener_in_memory_finds_its_doors_open() {
+    let (_bench, pod, slow) = slow();
+    let at = |address| at(address, 80, [&pod, &pod]);
+    let mut four = pod.tcp(Family::V4).unwrap();
+    four.bind(at("0.0.0.0")).unwrap();
+    let mut six = pod.tcp(Family::V6).unwrap();
+    six.bind(at("::")).unwrap();
+    let (mut opens_four, mut opens_six) = (Box::pin(four.listen()), Box::pin(six.listen()));
+    waits(opens_four.as_mut());
+    // The door is asked for already, and passes to whoever gets it.
+    now(opens_six.as_mut()).unwrap();
+    waits(opens_four.as_mut());
+    slow.answers.add_permits(1);
+    now(opens_four.as_mut()).unwrap();
+    drop((opens_four, opens_six));
+    pod.connect_from_host(80, HostTarget::PodIp).unwrap();
+    assert_eq!(pod.doors().len(), 1);
+    drop(six);
+    assert_eq!(*slow.closed.lock().unwrap(), [0; 0]);
+    drop(four);
+    assert_eq!(*slow.closed.lock().unwrap(), [80]);
+    assert_eq!(pod.doors(), []);
+}
+
+/// A guest that is ended while it waits for its door leaves nothing behind.
+#[test]
+fn a_door_that_nobody_waits_for_is_closed() {
+    let (_bench, pod, slow) = slow();
+    let address = at("0.0.0.0", 80, [&pod, &pod]);
+    let mut socket = pod.tcp(Family::V4).unwrap();
+    socket.bind(address).unwrap();
+    let mut listening = Box::pin(socket.listen());
+    waits(listening.as_mut());
+    drop(listening);
+    drop(socket);
+    assert_eq!(*slow.closed.lock().unwrap(), [80]);
+    assert_eq!(pod.doors(), []);
+    slow.answers.add_permits(1);
+    let again = listen(&pod, address);
+    assert_eq!(pod.doors().len(), 1);
+    drop(again);
 }
 
 #[test]
@@ -479,8 +630,7 @@ fn a_door_that_finds_its_place_taken_by_the_pod_itself_says_so() {
     assert!(bench.notices.try_recv().is_err());
 }
 
-/// What is short for a moment decides for that moment only; and who opened a plain door meanwhile
-/// is not shut out by what comes later.
+/// What is short for a moment decides for that moment only.
 #[test]
 fn a_failure_that_passes_is_tried_again() {
     let steer = Recorder::new(false);
@@ -489,20 +639,11 @@ fn a_failure_that_passes_is_tried_again() {
     let pod = bench.pod_with(1, declared(Protocol::Tcp, 8080, None));
     let at = |address, port| at(address, port, [&pod, &pod]);
     let plain = listen(&pod, at("0.0.0.0", 8080));
-    let said = steer.said();
-    assert!(!said.is_empty() && said.iter().all(|said| said == "listeners"));
+    assert_eq!(steer.said(), ["listeners", "open Tcp 8080 Socket"]);
     assert_eq!(bench.notice().reason, "SteeringFailed");
     steer.works.store(true, Ordering::Relaxed);
     let steered = listen(&pod, at("0.0.0.0", 8081));
-    assert_eq!(
-        steer.said(),
-        [
-            "listeners",
-            "block true",
-            "open Tcp 8080 Socket",
-            "open Tcp 8081 Listener"
-        ]
-    );
+    assert_eq!(steer.said(), ["listeners", "open Tcp 8081 Listener"]);
     drop((plain, steered));
     assert_eq!(steer.said(), ["close Tcp 8080", "close Tcp 8081"]);
 }

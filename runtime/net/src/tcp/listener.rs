@@ -61,6 +61,9 @@ struct Queue {
     waiting: VecDeque<TcpStream>,
     backlog: usize,
     options: Options,
+    /// Until its doors stand open who connects in memory is refused: whoever is not has found a
+    /// listener that everybody finds.
+    opening: bool,
     closed: bool,
     waiters: Waiters,
 }
@@ -157,7 +160,7 @@ impl TcpListener {
         let meter = self.0.net.meter.clone();
         let stream = TcpStream::new(link, addresses, meter, Some(slot), None);
         let mut queue = self.0.queue.lock();
-        if queue.closed || queue.waiting.len() >= queue.backlog {
+        if queue.opening || queue.closed || queue.waiting.len() >= queue.backlog {
             // What is refused ends with the lock free again.
             drop(queue);
             return Err(NetError::ConnectionRefused);
@@ -348,8 +351,8 @@ impl fmt::Debug for TcpListener {
 // === impl ListenGuard ===
 
 impl ListenGuard {
-    /// Makes a bound socket listen and opens its doors.
-    pub(crate) fn listen(
+    /// Makes a bound socket listen and opens its doors. It ends if nobody waits for that any more.
+    pub(crate) async fn listen(
         net: &PodNet,
         slot: Share,
         bound: Bound,
@@ -369,10 +372,17 @@ impl ListenGuard {
                 )
             }
         };
+        let place = claim.as_ref().map(|claim| (claim.reach, claim.port));
+        // Where the port has a listener already, nobody is turned away meanwhile.
+        let is_alone = |port| match pod.listener(family.other(), port) {
+            Some(other) => other.0.queue.lock().opening,
+            None => true,
+        };
         let queue = Queue {
             waiting: VecDeque::new(),
             backlog: usize::try_from(backlog).unwrap_or(usize::MAX),
             options,
+            opening: place.is_some_and(|(_, port)| is_alone(port)),
             closed: false,
             waiters: Waiters::default(),
         };
@@ -384,20 +394,20 @@ impl ListenGuard {
             queue,
             doors,
         }));
-        if let Some(claim) = &claim {
-            pod.tcp
-                .lock()
-                .set(claim.reach, claim.port, listener.clone());
-            let doors = door::open(pod, Protocol::Tcp, claim.reach, claim.port);
-            listener.take_doors(doors);
-            pod.settle_doors(claim.port);
-        }
-        listener.0.tell(true);
-        Ok(Self {
-            listener,
+        let guard = Self {
+            listener: listener.clone(),
             _claim: claim,
             _slot: slot,
-        })
+        };
+        if let Some((reach, port)) = place {
+            pod.tcp.lock().set(reach, port, listener.clone());
+            let doors = door::open(pod, Protocol::Tcp, reach, port).await;
+            listener.take_doors(doors);
+            pod.settle_doors(port);
+            listener.0.queue.lock().opening = false;
+        }
+        listener.0.tell(true);
+        Ok(guard)
     }
 
     pub(crate) fn listener(&self) -> &TcpListener {

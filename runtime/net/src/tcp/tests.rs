@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::MAX_SOCKETS_PER_POD;
-use crate::testing::{Bench, at, listen};
+use crate::testing::{Bench, at, listen, now};
 
 const OK: Result<(), NetError> = Ok(());
 
@@ -203,8 +203,8 @@ fn states_refuse_what_they_must() {
     socket.bind(any(80)).unwrap();
     assert_eq!(socket.bind(any(81)), Err(invalid));
     assert_eq!(socket.local_address(), Ok(any(80)));
-    socket.listen().unwrap();
-    assert_eq!(socket.listen(), Err(invalid));
+    now(socket.listen()).unwrap();
+    assert_eq!(now(socket.listen()), Err(invalid));
     assert_eq!(socket.connect(local(80)), Err(invalid));
     assert_eq!(socket.try_accept().unwrap_err(), NetError::WouldBlock);
 
@@ -219,11 +219,11 @@ fn states_refuse_what_they_must() {
     assert_eq!(client.bind(any(90)), Err(invalid));
     client.try_finish_connect().unwrap();
     assert_eq!(client.try_finish_connect().unwrap_err(), invalid);
-    assert_eq!(client.listen(), Err(invalid));
+    assert_eq!(now(client.listen()), Err(invalid));
     assert_eq!(client.set_backlog(1), Err(invalid));
 
     let mut unbound = pod.tcp(Family::V6).unwrap();
-    unbound.listen().unwrap();
+    now(unbound.listen()).unwrap();
     assert!(crate::limits::EPHEMERAL_PORTS.contains(&unbound.local_address().unwrap().port()));
 
     let mut refused = pod.tcp(Family::V4).unwrap();
@@ -247,7 +247,7 @@ fn the_backlog_is_a_limit() {
     let mut listener = pod.tcp(Family::V4).unwrap();
     listener.bind(local).unwrap();
     listener.set_backlog(2).unwrap();
-    listener.listen().unwrap();
+    now(listener.listen()).unwrap();
     let waiting: Vec<_> = (0..2)
         .map(|_| bench.connect(&pod, local).unwrap())
         .collect();
@@ -287,7 +287,7 @@ fn a_port_is_free_with_its_socket() {
     let server = bench.accept(&listener);
     drop(listener);
     second.bind(any).unwrap();
-    second.listen().unwrap();
+    now(second.listen()).unwrap();
     client.try_write(b"still there").unwrap();
     assert_eq!(bench.read(server.stream().unwrap(), 11), b"still there");
     // The client's port is taken while its connection lives.
@@ -468,7 +468,7 @@ fn options_are_kept_and_inherited() {
     };
     assert_eq!(listener.options(), expected);
     listener.bind(local).unwrap();
-    listener.listen().unwrap();
+    now(listener.listen()).unwrap();
     let _client = bench.connect(&pod, local).unwrap();
     assert_eq!(bench.accept(&listener).options(), expected);
     listener.set_option(SetOption::HopLimit(9)).unwrap();

@@ -177,6 +177,7 @@ fn node() {
         observer: Arc::new(Silent),
         peers: None,
         steering: None,
+        binder: None,
     };
     let switch = Switch::new(config).unwrap();
     let pod = switch.add_pod(PodId(1), &PodNetwork::default()).unwrap();

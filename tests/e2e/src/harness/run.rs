@@ -105,6 +105,11 @@ impl Run {
         self
     }
 
+    /// With the pod host in one of [`super::PLACEMENTS`].
+    pub(crate) fn placed(self, placement: &str) -> Self {
+        self.args(["--placement", placement])
+    }
+
     /// What comes in on standard input; `guest:NAME` in it becomes the image of that guest.
     pub(crate) fn stdin(mut self, text: &str) -> anyhow::Result<Self> {
         self.stdin = Some(with_images(text)?);

@@ -106,10 +106,10 @@ async fn poll_oneoff(
         read_subscriptions(call.bytes(subscriptions, bytes_of(SUBSCRIPTION, count))?)?;
     let net = call.guest().net.clone();
     let table = call.table();
-    let conditions: Vec<Condition> = subscriptions
-        .iter()
-        .map(|subscription| condition(table, &net, subscription.to))
-        .collect();
+    let mut conditions = Vec::with_capacity(subscriptions.len());
+    for subscription in &subscriptions {
+        conditions.push(condition(table, &net, subscription.to).await);
+    }
     let mut packed = Vec::with_capacity(EVENT);
     let mut happened = 0_u32;
     while happened == 0 {
@@ -139,7 +139,7 @@ fn read_subscriptions(bytes: &[u8]) -> Result<Vec<Subscription>, Errno> {
 }
 
 /// What to wait for. A listener is bound here if it was not yet.
-fn condition(table: &mut Descriptors, net: &PodNet, to: SubscribedTo) -> Condition {
+async fn condition(table: &mut Descriptors, net: &PodNet, to: SubscribedTo) -> Condition {
     let (fd, write) = match to {
         SubscribedTo::Clock {
             id,
@@ -155,7 +155,7 @@ fn condition(table: &mut Descriptors, net: &PodNet, to: SubscribedTo) -> Conditi
     match (table.get_mut(fd), write) {
         (Err(errno), _) => Condition::Failed(errno),
         (Ok(Descriptor::File(_) | Descriptor::Directory(_)), _) => Condition::Always,
-        (Ok(Descriptor::Listener(listener)), false) => match listener.open(net) {
+        (Ok(Descriptor::Listener(listener)), false) => match listener.open(net).await {
             Ok(()) => Condition::Stream(Interest { fd, write }),
             Err(error) => Condition::Failed(error.into()),
         },

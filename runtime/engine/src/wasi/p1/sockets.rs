@@ -101,7 +101,7 @@ async fn sock_accept(call: &mut Call<'_>, fd: u32, flags: u32, out: u32) -> Resu
     let net = call.guest().net.clone();
     let (listeners, waits) = match socket(call.table(), fd)? {
         Descriptor::Listener(listener) => {
-            listener.open(&net)?;
+            listener.open(&net).await?;
             (listener.listeners(), !listener.nonblocking)
         }
         _ => return Err(Errno::Inval),
@@ -298,7 +298,7 @@ impl Listener {
 
     /// Binds and listens, unless it does. Tried anew each time, so that a port which another
     /// container of the pod gives up can be had.
-    pub(super) fn open(&mut self, net: &PodNet) -> Result<(), NetError> {
+    pub(super) async fn open(&mut self, net: &PodNet) -> Result<(), NetError> {
         if !self.sockets.is_empty() {
             return Ok(());
         }
@@ -311,8 +311,11 @@ impl Listener {
         for (family, wildcard) in families {
             let mut socket = net.tcp(family)?;
             socket.bind(SocketAddr::new(wildcard, self.port))?;
-            socket.listen()?;
             sockets.push(socket);
+        }
+        // Once all of the port is had: what listens opens doors.
+        for socket in &mut sockets {
+            socket.listen().await?;
         }
         self.sockets = sockets;
         Ok(())

@@ -173,6 +173,7 @@ impl Pod {
             observer: Arc::new(Deaf),
             peers: None,
             steering: None,
+            binder: None,
         };
         let switch = Switch::new(config).unwrap();
         let net = switch.add_pod(PodId(1), &PodNetwork::default()).unwrap();

@@ -75,6 +75,7 @@ impl Stand {
             observer: Arc::new(Unobserved),
             peers: None,
             steering: None,
+            binder: None,
         })?;
         let volumes = PodVolumes::new(folder.to_owned(), BTreeMap::new());
         let root = RootSpec {

@@ -84,6 +84,7 @@ impl WarmHost {
                 range: net::PodRange::LOOPBACK,
                 peers: None,
                 steering: None,
+                binder: None,
                 runtime: runtime.handle().clone(),
                 sink: Arc::clone(&router) as _,
                 compiler: Arc::new(NoCompiler),

@@ -106,7 +106,7 @@ async fn a_port_in_use_is_told_by_accept_until_it_is_free() {
     holder
         .bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORTS[0].1)))
         .unwrap();
-    holder.listen().unwrap();
+    holder.listen().await.unwrap();
     let mut probe = pod
         .start(Start {
             ports: &PORTS,

@@ -137,7 +137,7 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
         if socket.inner.local_address().is_err() {
             return Err(ErrorCode::InvalidState.into());
         }
-        socket.inner.listen().map_err(refused)?;
+        socket.inner.listen().await.map_err(refused)?;
         socket.due = Some(Due::Listen);
         Ok(())
     }

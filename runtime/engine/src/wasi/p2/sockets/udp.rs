@@ -71,7 +71,8 @@ impl udp::HostUdpSocket for SocketsView<'_> {
         if socket.binding {
             return Err(ErrorCode::ConcurrencyConflict.into());
         }
-        socket.inner.bind(from_wasi(address)).map_err(refused)?;
+        let bound = socket.inner.bind(from_wasi(address)).await;
+        bound.map_err(refused)?;
         socket.binding = true;
         Ok(())
     }
