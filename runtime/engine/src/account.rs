@@ -127,9 +127,13 @@ impl Account {
     }
 
     /// CPU time as virtual time: the heavier the account, the slower it runs.
-    pub(crate) fn over_weight(&self, time: Duration) -> u64 {
-        let weight = u64::from(self.weight.load(Relaxed));
-        nanos(time).saturating_mul(1000) / weight
+    fn over_weight(&self, time: Duration) -> u64 {
+        over(time, self.weight().into()).unwrap_or(u64::MAX)
+    }
+
+    /// How much it gets beside others.
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight.load(Relaxed)
     }
 
     /// Whether it has a cpu limit.
@@ -214,6 +218,11 @@ pub(crate) fn thread_time() -> Duration {
         u64::try_from(now.tv_sec).unwrap_or(0),
         u32::try_from(now.tv_nsec).unwrap_or(0),
     )
+}
+
+/// CPU time as the virtual time of an account of this weight; none for no weight.
+pub(crate) fn over(time: Duration, weight: u64) -> Option<u64> {
+    nanos(time).saturating_mul(1000).checked_div(weight)
 }
 
 /// So many parts of 2^32 of a virtual time.

@@ -21,6 +21,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use model::runtime::{
@@ -34,10 +35,14 @@ use tokio::process::Command;
 pub(crate) use self::link::Link;
 use crate::descriptors::Sender;
 use crate::exec::Compiler;
-use crate::known::{Change, Wanted};
+use crate::known::{Breach, Change, Wanted};
 use crate::network::{self, Network};
 use crate::protocol::{self, Order, Reply};
 use crate::wire::{self, Wire};
+
+/// How long a child may take to answer that it ends an instance. It answers at once, whatever its
+/// guests do, unless the machine is overloaded.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a child is started and whom it talks to.
 #[derive(Clone)]
@@ -191,9 +196,26 @@ impl Child {
         self.link.plain(Order::Start(instance), change)
     }
 
+    /// One that does not answer that it ends an instance is ended itself: it hangs, or was stopped.
     pub(crate) fn signal(&self, instance: InstanceId, signal: Signal) -> Answer<'static, ()> {
-        self.link
-            .plain(Order::Signal(instance, signal), Change::Nothing)
+        let order = Order::Signal(instance, signal);
+        let mut answer = self.link.plain(order, Change::Nothing);
+        if signal != Signal::Kill {
+            return answer;
+        }
+        let link = Arc::clone(&self.link);
+        Box::pin(async move {
+            match tokio::time::timeout(KILL_PATIENCE, &mut answer).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    link.break_off(Breach::new(format!(
+                        "it did not answer an order to kill for {} s",
+                        KILL_PATIENCE.as_secs()
+                    )));
+                    answer.await
+                }
+            }
+        })
     }
 
     pub(crate) fn exec(&self, exec: ExecSpec) -> Answer<'static, ()> {

@@ -72,36 +72,45 @@ pub async fn serve(sockets: Sockets, config: ServeConfig) -> io::Result<()> {
     .map_err(io::Error::other)?;
     let datagrams = tokio::spawn(wire::take_in(wire, host.switch().clone()));
     while let Some(message) = protocol::read(&mut incoming, protocol::TO_CHILD).await? {
-        match message {
-            ToChild::Order(number, order) => carry_out(&host, &parent, &descriptors, number, order),
-            ToChild::Taken(number) => parent.taken(number),
-            ToChild::Compiled(number, result) => parent.compiled(number, result),
-            ToChild::Dialled(number, told) => {
-                let socket = told.map(|descriptor| descriptors.take(descriptor));
-                parent.dialled(number, socket);
-            }
-            ToChild::Named(number, pods) => parent.named(number, pods),
-            ToChild::Listeners(number, told) => {
-                let take = |(family, descriptor)| {
-                    let taken = descriptors.take(descriptor);
-                    taken
-                        .map(|listener| (family, listener))
-                        .map_err(|error| SteerError::lost(&error))
-                };
-                let listeners = told.and_then(|sent| sent.into_iter().map(take).collect());
-                parent.listening(number, listeners);
-            }
-            ToChild::Opened(number, result) => parent.opened(number, result),
-            ToChild::Bound(number, told) => {
-                let told = told.map_err(Errno::from_raw_os_error);
-                let take = |descriptor| descriptors.take(descriptor).map_err(|_| Errno::IO);
-                parent.bound(number, told.and_then(take));
-            }
-        }
+        heed(message, &host, &parent, &descriptors);
     }
     datagrams.abort();
     writer.abort();
     Ok(())
+}
+
+/// Does what the parent asks, or takes what it answers.
+fn heed(message: ToChild, host: &PodHost, parent: &Arc<Parent>, descriptors: &Receiver) {
+    match message {
+        ToChild::Order(number, order) => carry_out(host, parent, descriptors, number, order),
+        ToChild::Taken(number) => parent.taken(number),
+        ToChild::Compiled(number, result) => parent.compiled(number, result),
+        ToChild::Dialled(number, told) => {
+            let socket = told.map(|descriptor| descriptors.take(descriptor));
+            parent.dialled(number, socket);
+        }
+        ToChild::Named(number, pods) => parent.named(number, pods),
+        ToChild::Listeners(number, told) => {
+            let take = |(family, descriptor)| {
+                let taken = descriptors.take(descriptor);
+                taken
+                    .map(|listener| (family, listener))
+                    .map_err(|error| SteerError::lost(&error))
+            };
+            let listeners = told.and_then(|sent| {
+                // All of them, also behind one that did not come.
+                let taken: Vec<_> = sent.into_iter().map(take).collect();
+                taken.into_iter().collect()
+            });
+            parent.listening(number, listeners);
+        }
+        ToChild::Opened(number, result) => parent.opened(number, result),
+        ToChild::Bound(number, told) => {
+            let told = told.map_err(Errno::from_raw_os_error);
+            let take = |descriptor| descriptors.take(descriptor).map_err(|_| Errno::IO);
+            parent.bound(number, told.and_then(take));
+        }
+    }
 }
 
 /// Begins an order. Orders are begun in the order given; what takes time is awaited apart.

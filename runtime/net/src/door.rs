@@ -118,6 +118,8 @@ fn suits_at(
         _ if own(family) == Some(at) => has(family),
         // An answer to IPv6 is not for an IPv4 socket to send, but for a hostIP that asks for it.
         (Protocol::Udp, Family::V6) if at.is_unspecified() => has(Family::V6),
+        // Nor one to IPv4 for an IPv6 socket.
+        (Protocol::Udp, Family::V4) => has(Family::V4),
         _ => has(Family::V4) || has(Family::V6),
     }
 }
@@ -321,7 +323,8 @@ fn moved_notice(pod: &Pod, wanted: SocketAddr, host: SocketAddr) -> Notice {
         pod: pod.id,
         reason: "DoorMoved",
         message,
-        warning: false,
+        // Who named that very port looks there.
+        warning: !pod.is_own(wanted.ip()),
     }
 }
 

@@ -29,6 +29,7 @@ mod lock;
 pub mod meter;
 pub mod name;
 pub mod options;
+mod owned;
 mod peers;
 pub mod pod;
 mod ports;

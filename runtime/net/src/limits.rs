@@ -99,8 +99,9 @@ pub const UNPRIVILEGED_OFFSET: u16 = 20_000;
 /// takes 16 bytes of kernel memory for each, used or not.
 pub const MAX_STEERED_ENDPOINTS: u32 = 65_536;
 
-/// Steered endpoints of one pod, passages of plain doors among them, so that a hostile one leaves the table to the others.
-pub const MAX_STEERED_PER_POD: u32 = 1024;
+/// Steered endpoints of one pod, passages of plain doors among them, so that a hostile one leaves
+/// the table to the others.
+pub const MAX_STEERED_PER_POD: usize = 1024;
 
 /// Blocks of pod addresses that one process steers: four million pods.
 pub const MAX_STEERED_BLOCKS: u32 = 1024;

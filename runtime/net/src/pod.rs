@@ -52,7 +52,7 @@ pub enum HostTarget {
     Localhost,
 }
 
-/// A door that is open now.
+/// A door that is open now, or is about to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenDoor {
     /// The port inside the pod.

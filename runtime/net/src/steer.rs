@@ -11,9 +11,9 @@
 //!
 //! A program in the kernel (`program`) is asked for the socket of every new connection in this
 //! network namespace. It knows the claimed blocks and, in a table, the endpoints that are open; one
-//! listener for each address family takes all their connections, so a pod or a port costs an entry
-//! in the table and no descriptor. The program hangs on a descriptor of this process: it is gone
-//! with it, however it ends, and no route, rule or file is made.
+//! listener for each address family and pod host takes all their connections, so a port costs an
+//! entry in the table and no descriptor. The program hangs on a descriptor of this process: it is
+//! gone with it, however it ends, and no route, rule or file is made.
 //!
 //! It is loaded when the first listener needs it, and a block is steered from its first door on:
 //! until then a connection there goes where the kernel would lead it.
@@ -121,8 +121,8 @@ pub enum SteerError {
     },
     /// A table is full.
     #[error(
-        "no further {what} is steered: all {limit} places are taken; end pods, or split them \
-         among several runs"
+        "no further {what} is steered: all {limit} places are taken; listen on fewer ports, end \
+         pods, or split them among several runs"
     )]
     Full {
         /// What is too many.
@@ -158,7 +158,10 @@ impl SteerError {
     }
 
     fn pods() -> Self {
-        Self::full("port of this pod", MAX_STEERED_PER_POD)
+        Self::Full {
+            what: Cow::Borrowed("port of this pod"),
+            limit: MAX_STEERED_PER_POD,
+        }
     }
 
     fn lanes() -> Self {

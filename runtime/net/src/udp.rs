@@ -34,6 +34,7 @@ use crate::error::NetError;
 use crate::limits::MAX_DATAGRAM;
 use crate::lock::Lock;
 use crate::options::{Options, SetOption};
+use crate::owned::Running;
 use crate::pod::PodNet;
 use crate::ports::{PortClaim, Reach};
 use crate::switch::Listening;
@@ -107,8 +108,8 @@ impl UdpSocket {
         self.0.family
     }
 
-    /// Binds, as [`crate::TcpSocket::bind`] does. Opens the doors of the port, as
-    /// [`crate::TcpSocket::listen`] does.
+    /// Binds, as [`crate::TcpSocket::bind`] does. Opens the doors of the port, for which it may
+    /// have to wait; their failures are notices and never this call's.
     ///
     /// # Errors
     /// As there.
@@ -116,7 +117,14 @@ impl UdpSocket {
         let Some((reach, port)) = self.claim(address)? else {
             return Ok(());
         };
-        let doors = door::open(&self.0.net.pod, Protocol::Udp, reach, port).await;
+        let pod = Arc::clone(&self.0.net.pod);
+        let kernel = pod.fabric.kernel.clone();
+        let opening = async move { door::open(&pod, Protocol::Udp, reach, port).await };
+        let doors = match Running::start(&kernel, opening) {
+            Ok(doors) => doors,
+            // Nothing comes of it only where the runtime ends.
+            Err(running) => running.await.unwrap_or_default(),
+        };
         let mut state = self.0.state.lock();
         if !self.0.is_closed() {
             state.outside.doors = doors.plain;

@@ -4,17 +4,17 @@
 //! prompt: guests that compute begin together and would stay side by side, each run a turn once
 //! everybody has had one, and a guest that needs little, once it has had that little, would wait
 //! for the whole round. So a newcomer begins up to a turn behind, each by another part of one:
-//! turns are spread then, and whoever needs little waits for few. It is a turn of the heaviest
-//! account in line, lest a light newcomer wait for many rounds; so its first turn costs it up to
-//! twice as well, by its own weight. And who slept comes back with a little credit, so that its
-//! next steps are not behind those who merely computed meanwhile.
+//! turns are spread then, and whoever needs little waits for few. It is a turn of whoever is in line
+//! on an average, lest a light newcomer wait for many rounds; so its first turn costs it up to twice
+//! as well, by its own weight. And who slept comes back with a little credit, so that its next steps
+//! are not behind those who merely computed meanwhile.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::account::{Account, part};
+use crate::account::{Account, over, part};
 
 use super::task::Task;
 use super::tick;
@@ -38,9 +38,8 @@ pub(super) struct Queue {
     /// How far the latest newcomer begins behind, and what its first turn costs on top: in parts
     /// of 2^32 of a turn.
     spread: u32,
-    /// The virtual time that a turn costs the heaviest account that was in line or ran since
-    /// nobody was and did.
-    turn: u64,
+    /// The weights of the accounts in line, together.
+    weights: u64,
     idle_workers: usize,
     /// Whether a worker looks for work instead of sleeping.
     looking: bool,
@@ -67,6 +66,7 @@ pub(super) enum Next {
 #[derive(Debug)]
 struct Ready {
     virtual_time: u64,
+    weight: u32,
     sequence: u64,
     task: Arc<Task>,
 }
@@ -88,9 +88,12 @@ impl Queue {
             return;
         }
         let virtual_time = self.place(task.account());
+        let weight = task.account().weight();
+        self.weights += u64::from(weight);
         self.sequence += 1;
         self.ready.push(Reverse(Ready {
             virtual_time,
+            weight,
             sequence: self.sequence,
             task,
         }));
@@ -98,20 +101,21 @@ impl Queue {
 
     /// Where an account stands in line.
     fn place(&mut self, account: &Account) -> u64 {
-        let own = account.over_weight(tick::PERIOD);
-        let is_alone = self.ready.is_empty() && self.running == 0;
-        self.turn = if is_alone { own } else { self.turn.min(own) };
         if !account.enters() {
             return account.catch_up(self.least, CREDIT);
         }
         self.spread = self.spread.wrapping_add(GOLDEN);
         account.surcharge(self.spread);
-        let behind = if is_alone {
-            0
-        } else {
-            part(self.turn, self.spread)
-        };
+        let behind = part(self.turn(), self.spread);
         account.catch_up(self.least.saturating_add(behind), Duration::ZERO)
+    }
+
+    /// The virtual time of a turn at the mean weight of the accounts in line: in as much of it
+    /// each of them has a turn if they are alike. None where nobody is in line.
+    fn turn(&self) -> u64 {
+        let waiting = u64::try_from(self.ready.len()).unwrap_or(u64::MAX);
+        let mean = self.weights.checked_div(waiting).unwrap_or(0);
+        over(tick::PERIOD, mean).unwrap_or(0)
     }
 
     /// The task that is furthest behind, or how long to wait for one.
@@ -124,9 +128,13 @@ impl Queue {
             self.release_throttled(Some(now));
         }
         while let Some(Reverse(Ready {
-            virtual_time, task, ..
+            virtual_time,
+            weight,
+            task,
+            ..
         })) = self.ready.pop()
         {
+            self.weights -= u64::from(weight);
             self.least = self.least.max(virtual_time);
             if task.is_killed() {
                 return Next::Run(task);

@@ -43,6 +43,8 @@ pub(crate) struct Link {
     wire: Arc<Wire>,
     questions: Arc<Semaphore>,
     acceptances: Arc<Semaphore>,
+    /// Held by whoever makes listeners: one at a time.
+    making: Arc<Semaphore>,
     /// Told when the child is to be ended.
     breaking: Arc<Notify>,
     /// Shared with whoever hears the child, who tells its end even where nobody keeps it any more.
@@ -105,6 +107,7 @@ impl Link {
             wire,
             questions: Arc::new(Semaphore::new(UNANSWERED)),
             acceptances: Arc::new(Semaphore::new(UNACCEPTED)),
+            making: Arc::new(Semaphore::new(1)),
             breaking: Arc::default(),
             state: Arc::new(Mutex::new(state)),
         };
@@ -369,7 +372,9 @@ impl State {
             None => ended.to_owned(),
         };
         self.gone = Some(why.clone());
-        self.lane = None;
+        if let Some(lane) = self.lane.take() {
+            lane.shut();
+        }
         for order in std::mem::take(&mut self.waiting).into_values() {
             let _ = order.caller.send(Err(RuntimeError::Gone(why.clone())));
         }
@@ -396,7 +401,10 @@ fn tell_ended((why, running): (String, Vec<InstanceId>), sink: &dyn EventSink) {
 impl Drop for Link {
     fn drop(&mut self) {
         // Before its pods' addresses are others', and however long the process takes to end.
-        self.state().lane = None;
+        let lane = self.state().lane.take();
+        if let Some(lane) = lane {
+            lane.shut();
+        }
         // Nobody has a pod there any more: the process ends whether it heeds its sockets or not.
         self.breaking.notify_one();
     }

@@ -381,6 +381,18 @@ async fn who_cannot_be_handed_a_connection_is_refused_it() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_child_that_does_not_answer_an_order_to_kill_is_ended() {
+    let (ear, _events) = mpsc::unbounded_channel();
+    let child = child_that_says(&[], ear);
+    let answer = child.signal(OWN, Signal::Kill).await;
+    let Err(RuntimeError::Gone(why)) = answer else {
+        panic!("{answer:?}");
+    };
+    assert!(why.contains("an order to kill"), "{why}");
+    assert!(child.is_gone());
+}
+
 /// Where there are the rights to steer; else it says so.
 fn is_permitted() -> bool {
     let is_permitted = Steering::is_permitted();

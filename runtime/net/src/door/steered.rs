@@ -60,7 +60,7 @@ pub(super) async fn pass(
     let (Some(steered), true) = (&pod.fabric.steered, pod.in_pod_range(at.ip())) else {
         return Ok(None);
     };
-    match steered.pass(Endpoint { protocol, at }).await {
+    match steered.pass(Endpoint { protocol, at }, &pod.fabric).await {
         Ok(passage) => Ok(Some(passage)),
         Err(SteerError::Taken(_)) => Err(Failure::Taken),
         Err(error) => Err(Failure::Steer(error)),

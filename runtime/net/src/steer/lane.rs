@@ -77,6 +77,8 @@ struct Held {
     /// Its listeners, once they are made. Whoever asks again is given the same.
     listeners: Vec<(Family, OwnedFd)>,
     endpoints: BTreeSet<u64>,
+    /// Nothing is opened any more.
+    is_shut: bool,
 }
 
 /// An endpoint as the tables know it.
@@ -277,6 +279,24 @@ impl Lane {
         }
     }
 
+    /// Closes everything for good.
+    pub fn shut(&self) {
+        let mut held = self.held.lock();
+        held.is_shut = true;
+        for key in std::mem::take(&mut held.endpoints) {
+            self.shared.close(key);
+        }
+        let number = held.number.take();
+        let listeners = std::mem::take(&mut held.listeners);
+        drop(held);
+        if let (Some(number), Some(tables)) = (number, self.shared.tables.get()) {
+            for (family, _) in &listeners {
+                tables.clear_listener(listener(number, *family));
+            }
+            self.shared.numbers.lock().free.push(number);
+        }
+    }
+
     /// Where an endpoint is in the tables.
     fn place(&self, endpoint: Endpoint) -> Result<Place, SteerError> {
         let (ip, port) = (endpoint.at.ip(), endpoint.at.port());
@@ -359,19 +379,7 @@ fn at_once<T: Send + 'static>(answer: T) -> Asked<T> {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        let held = std::mem::take(&mut *self.held.lock());
-        for key in held.endpoints {
-            self.shared.close(key);
-        }
-        let Some(number) = held.number else {
-            return;
-        };
-        if let Some(tables) = self.shared.tables.get() {
-            for family in &self.shared.families {
-                tables.clear_listener(listener(number, *family));
-            }
-        }
-        self.shared.numbers.lock().free.push(number);
+        self.shut();
     }
 }
 
@@ -380,6 +388,9 @@ impl Drop for Lane {
 impl Held {
     /// The number of its listeners, which it takes first where it has none.
     fn number(&mut self, shared: &Shared) -> Result<u32, SteerError> {
+        if self.is_shut {
+            return Err(SteerError::lanes());
+        }
         match self.number {
             Some(number) => Ok(number),
             None => Ok(*self.number.insert(shared.take_number()?)),
@@ -388,8 +399,11 @@ impl Held {
 
     /// Whether one more endpoint may be open at the address of this one.
     fn check_room(&self, place: Place) -> Result<(), SteerError> {
+        if self.is_shut {
+            return Err(SteerError::Foreign(place.address.to_be_bytes().into()));
+        }
         let there = self.endpoints.range(keys_at(place.address));
-        if there.count() < MAX_STEERED_PER_POD as usize {
+        if there.count() < MAX_STEERED_PER_POD {
             return Ok(());
         }
         Err(SteerError::pods())

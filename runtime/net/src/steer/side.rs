@@ -64,7 +64,13 @@ impl Steered {
     }
 
     /// Lets the socket of a pod's plain door be reached.
-    pub(crate) async fn pass(&self, endpoint: Endpoint) -> Result<SteeredEndpoint, SteerError> {
+    pub(crate) async fn pass(
+        &self,
+        endpoint: Endpoint,
+        fabric: &Arc<Fabric>,
+    ) -> Result<SteeredEndpoint, SteerError> {
+        // Whoever steers gets ready with this question, at leisure. The answer is for listeners.
+        let _ = self.takes(Family::V4, fabric).await;
         self.open_to(endpoint, Way::Socket).await
     }
 

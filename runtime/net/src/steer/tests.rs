@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::range::Block;
-use crate::testing::{Bench, RANGE, at, listen, now, udp};
+use crate::testing::{Bench, RANGE, at, listen, udp};
 use crate::{HostTarget, NetError, PodNet, TcpSocket};
 
 /// A switch that is steered; nothing without the rights, and then it says so.
@@ -489,12 +489,18 @@ fn a_switch_begins_to_steer_with_its_first_door() {
 struct Slow {
     pod: OnceLock<PodNet>,
     answers: Semaphore,
+    answered: Semaphore,
+    found: Mutex<Vec<bool>>,
     closed: Mutex<Vec<u16>>,
 }
 
 impl Steer for Arc<Slow> {
     fn listeners(&self) -> Asked<Result<Vec<(Family, OwnedFd)>, SteerError>> {
-        Recorder::new(true).listeners()
+        let made = Recorder::new(true).listeners();
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            made.await
+        })
     }
 
     fn open(&self, endpoint: Endpoint, _: Way) -> Asked<Result<(), SteerError>> {
@@ -503,7 +509,8 @@ impl Steer for Arc<Slow> {
             slow.answers.acquire().await.unwrap().forget();
             let pod = slow.pod.get().unwrap();
             let found = pod.connect_from_host(endpoint.at.port(), HostTarget::PodIp);
-            assert_eq!(found.err(), Some(NetError::ConnectionRefused));
+            slow.found.lock().unwrap().push(found.is_ok());
+            slow.answered.add_permits(1);
             Ok(())
         })
     }
@@ -517,6 +524,8 @@ fn slow() -> (Bench, PodNet, Arc<Slow>) {
     let slow = Arc::new(Slow {
         pod: OnceLock::new(),
         answers: Semaphore::new(0),
+        answered: Semaphore::new(0),
+        found: Mutex::default(),
         closed: Mutex::default(),
     });
     let bench = Bench::with(RANGE, Some(Arc::new(Arc::clone(&slow))));
@@ -533,7 +542,7 @@ fn waits<T>(future: Pin<&mut impl Future<Output = T>>) {
 
 #[test]
 fn whoever_finds_a_listener_in_memory_finds_its_doors_open() {
-    let (_bench, pod, slow) = slow();
+    let (bench, pod, slow) = slow();
     let at = |address| at(address, 80, [&pod, &pod]);
     let mut four = pod.tcp(Family::V4).unwrap();
     four.bind(at("0.0.0.0")).unwrap();
@@ -542,10 +551,11 @@ fn whoever_finds_a_listener_in_memory_finds_its_doors_open() {
     let (mut opens_four, mut opens_six) = (Box::pin(four.listen()), Box::pin(six.listen()));
     waits(opens_four.as_mut());
     // The door is asked for already, and passes to whoever gets it.
-    now(opens_six.as_mut()).unwrap();
+    bench.runtime.block_on(opens_six.as_mut()).unwrap();
     waits(opens_four.as_mut());
     slow.answers.add_permits(1);
-    now(opens_four.as_mut()).unwrap();
+    bench.runtime.block_on(opens_four.as_mut()).unwrap();
+    assert_eq!(*slow.found.lock().unwrap(), [false]);
     drop((opens_four, opens_six));
     pod.connect_from_host(80, HostTarget::PodIp).unwrap();
     assert_eq!(pod.doors().len(), 1);
@@ -556,23 +566,44 @@ fn whoever_finds_a_listener_in_memory_finds_its_doors_open() {
     assert_eq!(pod.doors(), []);
 }
 
-/// A guest that is ended while it waits for its door leaves nothing behind.
+/// A guest that is ended while it waits for its door leaves it to the port's other listener.
 #[test]
-fn a_door_that_nobody_waits_for_is_closed() {
-    let (_bench, pod, slow) = slow();
-    let address = at("0.0.0.0", 80, [&pod, &pod]);
-    let mut socket = pod.tcp(Family::V4).unwrap();
-    socket.bind(address).unwrap();
-    let mut listening = Box::pin(socket.listen());
-    waits(listening.as_mut());
-    drop(listening);
-    drop(socket);
-    assert_eq!(*slow.closed.lock().unwrap(), [80]);
-    assert_eq!(pod.doors(), []);
+fn a_door_whose_opener_ends_is_opened_for_the_other() {
+    let (bench, pod, slow) = slow();
+    let at = |address| at(address, 80, [&pod, &pod]);
+    let mut four = pod.tcp(Family::V4).unwrap();
+    four.bind(at("0.0.0.0")).unwrap();
+    let mut opens_four = Box::pin(four.listen());
+    waits(opens_four.as_mut());
+    let mut six = pod.tcp(Family::V6).unwrap();
+    six.bind(at("::")).unwrap();
+    bench.runtime.block_on(six.listen()).unwrap();
+    drop(opens_four);
+    drop(four);
     slow.answers.add_permits(1);
-    let again = listen(&pod, address);
+    let answered = bench.runtime.block_on(slow.answered.acquire());
+    answered.unwrap().forget();
     assert_eq!(pod.doors().len(), 1);
-    drop(again);
+    pod.connect_from_host(80, HostTarget::PodIp).unwrap();
+    drop(six);
+}
+
+/// A guest that is held back while its pod host learns to steer holds nobody else up.
+#[test]
+fn whoever_is_held_back_holds_nobody_else_up() {
+    let (bench, pod, slow) = slow();
+    let other = bench.pod(2);
+    let mut sockets = [&pod, &other].map(|pod| {
+        let mut socket = pod.tcp(Family::V4).unwrap();
+        socket.bind(at("0.0.0.0", 80, [pod, pod])).unwrap();
+        socket
+    });
+    let [held_back, goes_on] = &mut sockets;
+    let mut waiting = Box::pin(held_back.listen());
+    waits(waiting.as_mut());
+    slow.answers.add_permits(2);
+    bench.runtime.block_on(goes_on.listen()).unwrap();
+    bench.runtime.block_on(waiting).unwrap();
 }
 
 #[test]
@@ -639,7 +670,8 @@ fn a_failure_that_passes_is_tried_again() {
     let pod = bench.pod_with(1, declared(Protocol::Tcp, 8080, None));
     let at = |address, port| at(address, port, [&pod, &pod]);
     let plain = listen(&pod, at("0.0.0.0", 8080));
-    assert_eq!(steer.said(), ["listeners", "open Tcp 8080 Socket"]);
+    let tried = steer.said();
+    assert_eq!(tried, ["listeners", "listeners", "open Tcp 8080 Socket"]);
     assert_eq!(bench.notice().reason, "SteeringFailed");
     steer.works.store(true, Ordering::Relaxed);
     let steered = listen(&pod, at("0.0.0.0", 8081));

@@ -34,6 +34,7 @@ use crate::kernel::{self, KernelSocket};
 use crate::limits::MAX_PENDING_STEERED;
 use crate::lock::Lock;
 use crate::options::Options;
+use crate::owned::Running;
 use crate::pod::{Pod, PodNet};
 use crate::ports::{PortClaim, Reach};
 use crate::steer::reset;
@@ -66,6 +67,13 @@ struct Queue {
     opening: bool,
     closed: bool,
     waiters: Waiters,
+}
+
+/// Doors that open. Where nobody waits for them any more, the listener is closed, and the other one
+/// of the port opens what it had left to this.
+struct Opening {
+    listener: TcpListener,
+    running: Running<()>,
 }
 
 /// A listener with its port: closes both when dropped.
@@ -244,6 +252,16 @@ impl TcpListener {
         heir.take_doors(doors.split_off(|at| door::suits(pod, Protocol::Tcp, reach, at)));
     }
 
+    /// Opens the doors that it deserves and nobody has. It is found in memory from then on.
+    async fn open_doors(self) {
+        let (pod, address) = (&self.0.net.pod, self.0.address);
+        let reach = Reach::of(address.ip());
+        let doors = door::open(pod, Protocol::Tcp, reach, address.port()).await;
+        self.take_doors(doors);
+        pod.settle_doors(address.port());
+        self.0.queue.lock().opening = false;
+    }
+
     /// Gives up its doors of a family.
     fn part_with(&self, family: Family) -> Doors {
         let mut doors = self.0.doors.lock();
@@ -348,6 +366,41 @@ impl fmt::Debug for TcpListener {
     }
 }
 
+// === impl Opening ===
+
+impl Opening {
+    /// Opens a listener's doors.
+    async fn of(listener: &TcpListener) {
+        let kernel = &listener.0.net.pod.fabric.kernel;
+        if let Err(running) = Running::start(kernel, listener.clone().open_doors()) {
+            let mut opening = Self {
+                listener: listener.clone(),
+                running,
+            };
+            // Nothing comes of it only where the runtime ends.
+            let _ = (&mut opening.running).await;
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let Some(task) = self.running.give_up() else {
+            return;
+        };
+        self.listener.close();
+        let (pod, port) = (&self.listener.0.net.pod, self.listener.0.address.port());
+        let Some(heir) = pod.listener(self.listener.0.family.other(), port) else {
+            return;
+        };
+        // It left the doors to this one, which has none to leave.
+        pod.fabric.kernel.spawn(async move {
+            let _ = task.await;
+            heir.open_doors().await;
+        });
+    }
+}
+
 // === impl ListenGuard ===
 
 impl ListenGuard {
@@ -401,12 +454,13 @@ impl ListenGuard {
         };
         if let Some((reach, port)) = place {
             pod.tcp.lock().set(reach, port, listener.clone());
-            let doors = door::open(pod, Protocol::Tcp, reach, port).await;
-            listener.take_doors(doors);
-            pod.settle_doors(port);
-            listener.0.queue.lock().opening = false;
+            Opening::of(&listener).await;
         }
-        listener.0.tell(true);
+        // The pod may have gone meanwhile.
+        let is_closed = listener.0.queue.lock().closed;
+        if !is_closed {
+            listener.0.tell(true);
+        }
         Ok(guard)
     }
 
@@ -433,7 +487,8 @@ impl Pod {
     /// Who listens at the pod's own address of a family, and has the doors of that family.
     pub(crate) fn listener(&self, family: Family, port: u16) -> Option<TcpListener> {
         let own = self.address(family)?;
-        self.tcp.lock().find(own, port).cloned()
+        let listener = self.tcp.lock().find(own, port).cloned();
+        listener.filter(|listener| !listener.0.queue.lock().closed)
     }
 
     /// Gives the doors of a port that two listeners have to the one of the door's family.

@@ -102,6 +102,35 @@ fn newcomers_to_an_empty_line_are_spread_by_their_first_turn() {
     assert!(longest < turn / 5, "a gap of {longest} in a turn of {turn}");
 }
 
+/// One heavy account among many light ones does not bring them together.
+#[test]
+fn light_newcomers_are_spread_beside_a_heavy_account() {
+    let shared = Arc::new(Shared::new(1));
+    let mut queue = Queue::default();
+    let heavy = task(&shared, 1000);
+    queue.push(Arc::clone(&heavy));
+    for _ in 0..50 {
+        queue.push(task(&shared, 2));
+    }
+    let modest = task(&shared, 2);
+    queue.push(Arc::clone(&modest));
+    let (mut waits, mut turns) = (Vec::new(), 0);
+    while waits.len() < 100 {
+        let running = taken(&mut queue);
+        if Arc::ptr_eq(&running, &modest) {
+            modest.account().charge(Duration::from_micros(40));
+            waits.push(std::mem::take(&mut turns));
+        } else {
+            running.account().charge(tick::PERIOD);
+            turns += usize::from(!Arc::ptr_eq(&running, &heavy));
+        }
+        queue.push(running);
+    }
+    // Turns of light ones: half of them would be half a round.
+    let longest = waits.iter().max();
+    assert!(longest < Some(&25), "{waits:?}");
+}
+
 /// A pod that starts beside heavier ones that compute waits for a round of theirs at most.
 #[test]
 fn a_newcomer_waits_for_a_round_at_most() {

@@ -30,10 +30,12 @@ impl Link {
     ) -> Result<(), Breach> {
         let turn = self.turn_to_ask()?;
         let (lane, link) = (self.lane()?, Arc::downgrade(self));
-        // The first of a run has the kernel take a program, which takes a while.
-        let making = tokio::task::spawn_blocking(move || lane.listeners());
+        let making = Arc::clone(&self.making);
         tasks.spawn(async move {
-            let made = making.await;
+            let alone = making.acquire_owned().await;
+            // The first of a run has the kernel take a program, which takes a while.
+            let made = tokio::task::spawn_blocking(move || lane.listeners()).await;
+            drop(alone);
             let Some(link) = link.upgrade() else { return };
             let told = match made {
                 Ok(Ok(listeners)) => link.hand_over_all(listeners).await,
