@@ -28,6 +28,9 @@ const PROGRAMS: [Program; 2] = [
     },
 ];
 
+/// Tells the tests which `wasmpod` to test.
+const PROGRAM: &str = "WASMPOD_BIN";
+
 /// Runs every step, or those named.
 pub(crate) fn run(only: &[String]) -> anyhow::Result<()> {
     let mut steps = Steps::only(only);
@@ -132,6 +135,8 @@ fn tests(counts: &mut Counts) -> anyhow::Result<()> {
     } else {
         println!("   no network namespace for the tests: those that need one skip themselves");
     }
+    // Else the tests build it themselves, and wasmpod-compile with features of its own.
+    command.env(PROGRAM, binaries::wasmpod());
     let mut running = lines::start(&mut command)?;
     for (_, line) in &running.lines {
         println!("{line}");
