@@ -60,16 +60,18 @@ fn who_needs_little_does_not_wait_for_a_round() {
     let us = Duration::from_micros;
     // Beside 50 others a fair share is a turn in 51: more than 40 µs each other turn.
     let cases = [
-        (1, 100, 2000, 2),
+        (1, 100, 2000, 1),
         (10, 100, 40, 1),
         (50, 100, 40, 2),
-        (50, 300, 100, 3),
+        (50, 300, 100, 2),
     ];
     for (spinners, weight, need, most) in cases {
         let waits = waits(spinners, weight, us(need));
-        let longest = waits.iter().max();
+        // Its own first turn costs it more, and the next one comes later for that.
+        let (first, later) = waits.split_at(2);
+        let (at_first, longest) = (first.iter().max(), later.iter().max());
         assert!(
-            longest <= Some(&most),
+            longest <= Some(&most) && at_first <= Some(&(most + 1)),
             "{need} µs of weight {weight} beside {spinners}: {waits:?}"
         );
     }
