@@ -24,9 +24,11 @@ mod queue;
 mod task;
 mod tick;
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -289,6 +291,19 @@ impl Shared {
         self.tick.start();
         drop(left);
     }
+}
+
+/// Lets whoever waits for the thread run first.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Guests yield to everything else on the machine. Where the system refuses, they do not.

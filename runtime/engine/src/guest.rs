@@ -21,9 +21,6 @@ use crate::wasi::p1;
 /// thousand connections has three for each; an attack stops here with a trap.
 const RESOURCES: usize = 40_000;
 
-/// Random bytes that one call returns at most; the host holds them while it copies.
-const RANDOM_BYTES: u64 = 1 << 20;
-
 /// The state of one instance.
 pub(crate) struct Guest {
     pub(crate) table: ResourceTable,
@@ -53,8 +50,7 @@ impl Guest {
             .envs(&program.env)
             .initial_cwd(&program.working_dir)
             .stdout(out.clone())
-            .stderr(err.clone())
-            .max_random_size(RANDOM_BYTES);
+            .stderr(err.clone());
         if let Some(stdin) = &stdin {
             wasi.stdin(stdin.clone());
         }

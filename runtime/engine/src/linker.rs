@@ -2,15 +2,13 @@
 
 use wasmtime::component::Linker;
 use wasmtime::{Engine, component};
-use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
-use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random, sockets};
-use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, sockets};
 
 use crate::guest::Guest;
 use crate::wasi::p2::{HasFiles, HasSockets};
-use crate::wasi::{p1, pod};
+use crate::wasi::{p1, pod, random};
 
 /// Everything that a WASI 0.2 component may import.
 ///
@@ -20,7 +18,8 @@ pub(crate) fn for_components(engine: &Engine) -> wasmtime::Result<component::Lin
     let mut linker = Linker::new(engine);
     let l = &mut linker;
     wasmtime_wasi_io::add_to_linker_async(l)?;
-    add_clocks_and_random(l)?;
+    add_clocks(l)?;
+    random::add_to_linker(l)?;
     add_command_line(l)?;
     filesystem::types::add_to_linker::<Guest, HasFiles>(l, Guest::files_view)?;
     filesystem::preopens::add_to_linker::<Guest, HasFiles>(l, Guest::files_view)?;
@@ -47,12 +46,9 @@ pub(crate) fn for_modules(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<
     Ok(linker)
 }
 
-fn add_clocks_and_random(l: &mut Linker<Guest>) -> wasmtime::Result<()> {
+fn add_clocks(l: &mut Linker<Guest>) -> wasmtime::Result<()> {
     clocks::wall_clock::add_to_linker::<Guest, WasiClocks>(l, Guest::clocks)?;
-    clocks::monotonic_clock::add_to_linker::<Guest, WasiClocks>(l, Guest::clocks)?;
-    random::random::add_to_linker::<Guest, WasiRandom>(l, |guest| guest.ctx().ctx.random())?;
-    random::insecure::add_to_linker::<Guest, WasiRandom>(l, |guest| guest.ctx().ctx.random())?;
-    random::insecure_seed::add_to_linker::<Guest, WasiRandom>(l, |guest| guest.ctx().ctx.random())
+    clocks::monotonic_clock::add_to_linker::<Guest, WasiClocks>(l, Guest::clocks)
 }
 
 fn add_command_line(l: &mut Linker<Guest>) -> wasmtime::Result<()> {

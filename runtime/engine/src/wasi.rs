@@ -1,10 +1,11 @@
 //! What guests import: WASI, over our own network and mounts.
 //!
-//! Clocks, random numbers and the command line are wasmtime-wasi's. Sockets and files are ours, in
-//! one folder per version; each only adapts the same [`net`] and [`volume`] calls.
+//! Clocks and the command line are wasmtime-wasi's. Sockets and files are ours, in one folder per
+//! version; each only adapts the same [`net`] and [`volume`] calls.
 //!
 //! Here, too, 0.3 and http will stand beside 0.2.
 
 pub(crate) mod p1;
 pub(crate) mod p2;
 pub(crate) mod pod;
+pub(crate) mod random;

@@ -23,8 +23,9 @@ use super::abi::{EVENT, Event, HANGUP, SUBSCRIPTION, SubscribedTo, Subscription}
 use super::descriptors::{Descriptor, Descriptors};
 use super::errno::Errno;
 use super::memory::{Call, answer};
-use super::process::{MONOTONIC, REALTIME, time, yield_now};
+use super::process::{MONOTONIC, REALTIME, time};
 use super::sockets::poll_acceptable;
+use crate::executor::yield_now;
 use crate::guest::Guest;
 
 /// Subscriptions of one call: reading and writing for every descriptor that a guest may have, and

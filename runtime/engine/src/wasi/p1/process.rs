@@ -1,10 +1,5 @@
 //! Arguments, environment, clocks, random bytes, yielding and the end of the program.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
-use rustix::io::Errno as HostErrno;
-use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 use wasmtime::{Caller, Linker};
 use wasmtime_wasi::I32Exit;
@@ -12,7 +7,9 @@ use wasmtime_wasi::I32Exit;
 use super::errno::Errno;
 use super::memory::{Call, answer};
 use super::{MODULE, Start};
+use crate::executor::yield_now;
 use crate::guest::Guest;
+use crate::wasi::random;
 
 /// `clockid`: the time of day.
 pub(super) const REALTIME: u32 = 0;
@@ -30,9 +27,6 @@ const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 
 /// Nanoseconds between two looks at the CPU time of a program that computes: the epoch tick.
 const CPU_CLOCK_RESOLUTION: u64 = 10_000_000;
-
-/// Random bytes made before others get a turn: some 150 µs of work.
-const RANDOM_CHUNK: u32 = 64 << 10;
 
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     add_command_line(linker)?;
@@ -184,36 +178,19 @@ fn nanoseconds(time: Timespec) -> u64 {
         .saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Fills the guest's memory in place, a chunk at a time, so that a large wish holds up nobody.
+/// Fills the guest's memory in place, in parts, so that a large wish holds up nobody.
 async fn random_get(call: &mut Call<'_>, at: u32, length: u32) -> Result<(), Errno> {
     call.check(at, length)?;
     let mut done = 0;
     while done < length {
-        let chunk = (length - done).min(RANDOM_CHUNK);
-        let place = call.bytes_mut(at.saturating_add(done), chunk)?;
-        let filled = match getrandom(place, GetRandomFlags::empty()) {
-            Err(HostErrno::INTR) => 0,
-            result => result.map_err(|_| Errno::Io)?,
-        };
-        done = done.saturating_add(u32::try_from(filled).unwrap_or(chunk));
+        let place = call.bytes_mut(at.saturating_add(done), length - done)?;
+        let filled = random::fill_part(place).map_err(|_| Errno::Io)?;
+        done = done.saturating_add(u32::try_from(filled).unwrap_or(length));
         if done < length {
             yield_now().await;
         }
     }
     Ok(())
-}
-
-/// Lets whoever waits for the thread run first.
-pub(super) async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 // === impl Start ===
