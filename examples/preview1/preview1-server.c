@@ -1,31 +1,19 @@
 // Serves one file over HTTP, as a module of WASI preview 1.
 //
 // Preview 1 cannot open sockets: it is given them. wasmpod makes every containerPort a listening
-// descriptor and tells how many there are in LISTEN_FDS; they come after the mounted directories,
-// so the first descriptor that is a socket is the first port. Not a web server: one request per
-// connection, one connection at a time.
+// descriptor, the first of them 3, and tells how many there are in LISTEN_FDS: sd_listen_fds(3).
+// Not a web server: one request per connection, one connection at a time.
 
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PAGE "/shared/page.txt"
-// Preopened directories come before the listeners; a pod has far fewer mounts than this.
-#define HIGHEST_DESCRIPTOR 1024
-
-// The first descriptor that is a socket, or -1.
-static int find_listener(void) {
-    for (int fd = 3; fd < HIGHEST_DESCRIPTOR; fd++) {
-        struct stat status;
-        if (fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode))
-            return fd;
-    }
-    return -1;
-}
+// The listener of the first containerPort.
+#define LISTENER 3
 
 // Answers one request with the page, whatever was asked.
 static void answer(int connection) {
@@ -49,17 +37,16 @@ static void answer(int connection) {
 int main(void) {
     // A person wants to see each line when it is written.
     setvbuf(stdout, NULL, _IOLBF, 0);
-    int listener = find_listener();
-    if (listener < 0) {
+    if (!getenv("LISTEN_FDS")) {
         fprintf(stderr, "no listening socket: does the manifest have a containerPort?\n");
         return 1;
     }
     // The port opens at its first use: before we say that it is open.
-    struct pollfd first_use = {.fd = listener, .events = POLLIN};
+    struct pollfd first_use = {.fd = LISTENER, .events = POLLIN};
     poll(&first_use, 1, 0);
     printf("serving %s\n", PAGE);
     for (int served = 1;; served++) {
-        int connection = accept(listener, NULL, NULL);
+        int connection = accept(LISTENER, NULL, NULL);
         if (connection < 0) {
             perror("accept");
             return 1;

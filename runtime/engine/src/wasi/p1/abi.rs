@@ -29,6 +29,14 @@ pub(super) enum FileType {
     SymbolicLink = 7,
 }
 
+/// `preopentype`, and beyond it what a program is to leave alone while it looks for directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum PreopenType {
+    Directory = 0,
+    Listener = 1,
+}
+
 /// `fdflags`.
 pub(super) mod fdflags {
     pub(in crate::wasi::p1) const APPEND: u16 = 1;
@@ -263,9 +271,10 @@ pub(super) fn pack_dirent(next: u64, inode: u64, name: &str, file_type: FileType
     out
 }
 
-/// `prestat` of a directory whose name has so many bytes.
-pub(super) fn pack_prestat(name: u32) -> [u8; 8] {
+/// `prestat` of something whose name has so many bytes.
+pub(super) fn pack_prestat(kind: PreopenType, name: u32) -> [u8; 8] {
     let mut out = [0; 8];
+    put(&mut out, 0, &[kind as u8]);
     put(&mut out, 4, &name.to_le_bytes());
     out
 }

@@ -1,8 +1,11 @@
 //! The descriptors of a preview 1 module: small numbers, the lowest free one first, as in POSIX.
 //!
 //! ```text
-//! 0 stdin   1 stdout   2 stderr   3 the directory "/"   4 … one listener per declared port
+//! 0 stdin   1 stdout   2 stderr   3 … one listener per declared port   then the directory "/"
 //! ```
+//!
+//! Listeners are where sd_listen_fds(3) says, so that a program finds the first at 3 whatever is
+//! mounted. A module that is given none has the directory at 3.
 //!
 //! A descriptor is never shared: preview 1 has no dup, and `fd_renumber` moves one whole. So
 //! offsets and flags lie in the table itself.
@@ -71,13 +74,13 @@ impl Descriptors {
             Some(Descriptor::Input(Input::new(start.stdin.take()))),
             Some(Descriptor::Output(StandardOutput::new(start.out.clone()))),
             Some(Descriptor::Output(StandardOutput::new(start.err.clone()))),
-            Some(Descriptor::Directory(directory)),
         ];
         slots.extend(
             start
                 .listeners()
                 .map(|(_, port)| Some(Descriptor::Listener(Listener::new(port)))),
         );
+        slots.push(Some(Descriptor::Directory(directory)));
         Self { slots }
     }
 

@@ -7,7 +7,7 @@ use volume::{DirEntry, FsError, Listing, Node};
 use wasmtime::{Caller, Linker};
 
 use super::MODULE;
-use super::abi::{FileType, pack_dirent, pack_prestat};
+use super::abi::{FileType, PreopenType, pack_dirent, pack_prestat};
 use super::descriptors::{Descriptor, PREOPEN};
 use super::errno::Errno;
 use super::memory::{Call, answer};
@@ -64,23 +64,27 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 }
 
 fn fd_prestat_get(call: &mut Call<'_>, fd: u32, out: u32) -> Result<(), Errno> {
-    let name = u32::try_from(preopen(call, fd)?.len()).map_err(|_| Errno::Overflow)?;
-    call.write(out, &pack_prestat(name))
+    let (kind, name) = preopen(call, fd)?;
+    let length = u32::try_from(name.len()).map_err(|_| Errno::Overflow)?;
+    call.write(out, &pack_prestat(kind, length))
 }
 
 fn fd_prestat_dir_name(call: &mut Call<'_>, fd: u32, out: u32, length: u32) -> Result<(), Errno> {
-    let name = preopen(call, fd)?;
+    let (_, name) = preopen(call, fd)?;
     if usize::try_from(length).is_ok_and(|length| length < name.len()) {
         return Err(Errno::Nametoolong);
     }
     call.write(out, name.as_bytes())
 }
 
-/// The name of a preopened directory. wasi-libc asks for each number from 3 on and takes a bad
-/// descriptor for the end.
-fn preopen(call: &mut Call<'_>, fd: u32) -> Result<&'static str, Errno> {
+/// What is open from the start, and its name. Language runtimes ask for each number from 3 on, take
+/// a bad descriptor for the end, and leave out what is not a directory.
+fn preopen(call: &mut Call<'_>, fd: u32) -> Result<(PreopenType, &'static str), Errno> {
     match call.table().get(fd)? {
-        Descriptor::Directory(directory) if directory.preopened => Ok(PREOPEN),
+        Descriptor::Directory(directory) if directory.preopened => {
+            Ok((PreopenType::Directory, PREOPEN))
+        }
+        Descriptor::Listener(_) => Ok((PreopenType::Listener, "")),
         _ => Err(Errno::Badf),
     }
 }

@@ -33,10 +33,10 @@ use crate::instance::{Identity, Program, Report};
 use crate::stdin::{self, Giver};
 use crate::stop::Stop;
 
-/// The preopened directory.
+/// The preopened directory of a module without listeners.
 const ROOT: u32 = 3;
 /// The first listener.
-const LISTENER: u32 = 4;
+const LISTENER: u32 = 3;
 
 /// Every function with its parameters: `i` for 32 bits, `l` for 64.
 const FUNCTIONS: [(&str, &str); 46] = [

@@ -114,7 +114,7 @@ async fn a_module_that_accepts_nothing_has_no_listeners() {
         .unwrap();
     assert_eq!(strings(&mut probe, "environ").await, [""; 0]);
     assert_eq!(
-        probe.call("fd_fdstat_get", &[i(LISTENER), i(0)]).await,
+        probe.call("fd_fdstat_get", &[i(ROOT + 1), i(0)]).await,
         u32::from(Errno::Badf.number())
     );
 }

@@ -12,6 +12,9 @@ use crate::wasi::p1::errno::Errno;
 /// A declared port.
 pub(super) const PORTS: [(&str, u16, Protocol); 1] = [("http", 8080, Protocol::Tcp)];
 
+/// The preopened directory, after the listener.
+const DIRECTORY: u32 = LISTENER + 1;
+
 const NONBLOCK: u32 = fdflags::NONBLOCK as u32;
 
 const AGAIN: u32 = Errno::Again as u32;
@@ -92,11 +95,32 @@ async fn a_port_is_bound_when_it_is_first_accepted_from() {
         }
     };
     let ((errno, fd), other) = tokio::join!(accept, dial);
-    assert_eq!((errno, fd), (0, LISTENER + 1));
+    assert_eq!((errno, fd), (0, DIRECTORY + 1));
     assert_eq!(other.try_write(b"hello"), Ok(5));
     assert_eq!(probe.read(fd, 100).await.unwrap(), b"hello");
     assert_eq!(probe.write(fd, b"world").await, Ok(5));
     assert_eq!(hear(&other).await, b"world");
+}
+
+#[tokio::test]
+async fn who_looks_for_directories_passes_over_the_listeners() {
+    let pod = Pod::new();
+    let (mut probe, fd, _other) = accepted(&pod).await;
+    for (fd, told) in [
+        (LISTENER, [1, 0, 0, 0, 0, 0, 0, 0]),
+        (DIRECTORY, [0, 0, 0, 0, 1, 0, 0, 0]),
+    ] {
+        probe.done("fd_prestat_get", &[i(fd), i(0)]).await;
+        assert_eq!(probe.get(0, 8), told, "{fd}");
+        let length = u32::from(told[4]);
+        probe
+            .done("fd_prestat_dir_name", &[i(fd), i(0), i(length)])
+            .await;
+    }
+    assert_eq!(
+        probe.call("fd_prestat_get", &[i(fd), i(0)]).await,
+        u32::from(Errno::Badf.number())
+    );
 }
 
 #[tokio::test]
@@ -208,7 +232,7 @@ async fn a_socket_call_wants_the_right_descriptor() {
     for (name, args, expected) in [
         ("sock_accept", vec![i(fd), i(0), i(0)], Errno::Inval),
         ("sock_accept", vec![i(0), i(0), i(0)], Errno::Notsock),
-        ("sock_accept", vec![i(ROOT), i(0), i(0)], Errno::Badf),
+        ("sock_accept", vec![i(DIRECTORY), i(0), i(0)], Errno::Badf),
         ("sock_accept", vec![i(LISTENER), i(1), i(0)], Errno::Inval),
         (
             "sock_accept",
