@@ -15,6 +15,10 @@
 //! probe, so that an agent that starts anew does not ask all of them together.) Readiness is asked
 //! at once, as kubelet does for a container that it has just found running or started.
 //!
+//! Under kubelet a program has been up for a while at its first tick, because the clock began when
+//! the pod came. Here it is asked within a millisecond, so a failure within its [`HEAD_START`] is
+//! held against nobody: the probe is asked again at the end of that.
+//!
 //! Unlike kubelet's, counts do not go over to the next instance: it has answered nothing yet.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -31,6 +35,9 @@ use crate::probe::Probe;
 /// The least period, should a probe come with none: a machine that asks all the time does nothing
 /// else.
 const LEAST_PERIOD: Duration = Duration::from_secs(1);
+
+/// What a program is given to open its port before it is judged by that.
+const HEAD_START: Duration = Duration::from_secs(1);
 
 const KINDS: [ProbeKind; 3] = [
     ProbeKind::Startup,
@@ -91,6 +98,16 @@ impl Prober {
         let missed = now.since(self.due).as_nanos() / period.as_nanos();
         let periods = u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1);
         self.due = self.due.after(period.saturating_mul(periods));
+    }
+
+    /// Takes a failure for too early, if it is: it is not counted, and asked again soon.
+    fn is_too_early(&mut self, since: Tick, now: Tick) -> bool {
+        let soon = since.after(HEAD_START);
+        let is_early = now < soon;
+        if is_early {
+            self.due = soon;
+        }
+        is_early
     }
 
     /// Counts an answer; the verdict, if its threshold is reached.
@@ -198,6 +215,7 @@ impl Slot {
             return;
         };
         let (passed, stopping) = (live.startup_passed, live.stop.is_some());
+        let since = live.since;
         let Some(prober) = live.probes.iter_mut().find(|prober| prober.kind == kind) else {
             return;
         };
@@ -214,6 +232,7 @@ impl Slot {
                 pass.tell(Notice::probe_warned(place, kind, &text));
                 true
             }
+            ProbeOutcome::Failure(_) if prober.is_too_early(since, pass.now.tick) => return,
             ProbeOutcome::Failure(text) => {
                 pass.tell(Notice::probe_failed(place, kind, &text));
                 false

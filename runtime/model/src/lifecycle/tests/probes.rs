@@ -158,6 +158,7 @@ fn a_startup_probe_that_keeps_failing_kills() {
         }),
         &[
             ("up app", "probe app Startup", ""),
+            ("+1s", "", ""),
             ("probe app startup fail", "term app", "Running: app Running"),
             ("+30s", "kill app", ""),
         ],
@@ -224,6 +225,33 @@ fn a_new_instance_is_probed_from_nothing() {
             ("up app", "probe app Readiness", "Running: app Running x1"),
         ],
     );
+}
+
+#[test]
+fn a_failure_in_the_first_second_is_held_against_nobody() {
+    let impatient = || {
+        Some(Probe {
+            failure_threshold: 1,
+            ..probe()
+        })
+    };
+    let story = then(
+        up(|app| (app.liveness, app.readiness) = (impatient(), impatient())),
+        &[
+            ("up app", "probe app Liveness, probe app Readiness", ""),
+            ("probe app readiness fail", "", "Running: app Running"),
+            ("probe app liveness fail", "", "Running: app Running"),
+            ("+1s", "probe app Liveness, probe app Readiness", ""),
+            ("probe app readiness ok", "", "Running: app Running ready"),
+            ("probe app liveness ok", "", ""),
+            ("+9s", "", ""),
+            ("+1s", "probe app Liveness, probe app Readiness", ""),
+            ("probe app readiness fail", "", "Running: app Running"),
+            ("probe app liveness fail", "term app", ""),
+        ],
+    );
+    let unhealthy = story.told.iter().filter(|told| told.contains("Unhealthy"));
+    assert_eq!(unhealthy.count(), 2, "{:?}", story.told);
 }
 
 #[test]
@@ -369,6 +397,7 @@ fn a_container_whose_startup_probe_has_failed_is_neither_started_nor_ready() {
         }),
         &[
             ("up app", "probe app Startup", "Running: app Running"),
+            ("+1s", "", ""),
             ("probe app startup fail", "term app", "Running: app Running"),
             // With the grace of the probe, not the pod's; and nothing is asked any more.
             ("+4s", "", "Running: app Running"),
