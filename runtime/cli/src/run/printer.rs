@@ -98,9 +98,16 @@ impl Printer {
         self.output.print(line.stream, text).await;
     }
 
-    /// A pod's status, where it is another than the one that was printed `last`.
+    /// A pod's status, where it is another than the one that was printed `last`. For people its
+    /// addresses: all else of it is told by events.
     async fn status(&self, pod: &PodHandle, report: &node::Report, last: &mut Value) {
-        if self.terminal.is_some() {
+        if let Some(terminal) = &self.terminal {
+            let addresses = json!(report.status.pod_ips);
+            if self.tells && !report.status.pod_ips.is_empty() && *last != addresses {
+                *last = addresses;
+                let text = terminal.addresses(pod.identity(), &report.status.pod_ips);
+                self.output.print(Stream::Stderr, text).await;
+            }
             return;
         }
         let status = api::status::to_json(&report.status);

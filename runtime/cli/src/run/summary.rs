@@ -1,11 +1,12 @@
 //! How a run came out: the exit code, and what every container did and used.
 //!
 //! A container that never ran shows why. (Its status says ContainerStatusUnknown and 137, as
-//! kubelet's does, which helps nobody who looks at a table.)
+//! kubelet's does, which helps nobody who looks at a table.) One that was last seen running ended
+//! with the process that it was in, unheard.
 
 use std::time::Duration;
 
-use model::status::{ContainerState, ContainerStatus, Phase};
+use model::status::{ContainerState, ContainerStatus, Phase, PodStatus};
 use node::{Hindrance, PodHandle, Role};
 use tokio::signal::unix::SignalKind;
 
@@ -42,6 +43,9 @@ pub(crate) struct ContainerRow {
     pub(crate) sent: u64,
 }
 
+/// Why nothing else is known of a container that was last seen running.
+const UNHEARD: &str = "Killed: its pod host did not answer before the end of the run";
+
 /// The name of a pod as `run` prints it.
 pub(crate) fn short_name(identity: &model::pod::Identity) -> String {
     if identity.namespace == "default" {
@@ -59,7 +63,11 @@ fn shown(container: &ContainerStatus, hindrances: &[Hindrance]) -> (String, Opti
     }
     match &container.state {
         ContainerState::Waiting { reason, message } => (reason.clone(), None, message.clone()),
-        ContainerState::Running { .. } => ("Running".to_owned(), None, String::new()),
+        ContainerState::Running { .. } => (
+            "ContainerStatusUnknown".to_owned(),
+            Some(137),
+            UNHEARD.to_owned(),
+        ),
         ContainerState::Terminated(end) => {
             (end.reason.clone(), Some(end.exit_code), end.message.clone())
         }
@@ -76,6 +84,14 @@ fn counts(role: Role, phase: Phase) -> bool {
     }
 }
 
+/// The phase of a pod that has ended, whether its end was heard of or not.
+fn phase_at_end(status: &PodStatus) -> Phase {
+    match status.phase {
+        Phase::Running => Phase::Failed,
+        phase => phase,
+    }
+}
+
 /// The summary of pods that have ended.
 pub(crate) fn of(pods: &[PodHandle], stopped_by: Option<SignalKind>) -> Summary {
     let mut exit_code = 0;
@@ -86,7 +102,7 @@ pub(crate) fn of(pods: &[PodHandle], stopped_by: Option<SignalKind>) -> Summary 
         let mut row = PodRow {
             key: pod.identity().key(),
             name: short_name(pod.identity()),
-            phase: status.phase,
+            phase: phase_at_end(status),
             reason: status.reason.clone(),
             message: status.message.clone(),
             containers: Vec::new(),
@@ -158,7 +174,11 @@ mod tests {
             reason: "PodInitializing".to_owned(),
             message: String::new(),
         };
+        let running = ContainerState::Running {
+            since: SystemTime::UNIX_EPOCH,
+        };
         let cases = [
+            (&running, "other", ("ContainerStatusUnknown", Some(137))),
             (&unknown, "other", ("ContainerStatusUnknown", Some(137))),
             (&unknown, "c", ("ErrImagePull", None)),
             (&waiting, "other", ("PodInitializing", None)),

@@ -7,10 +7,12 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use model::pod::Identity;
 use model::quantity::mebibytes;
 use node::PodEvent;
 
@@ -80,6 +82,15 @@ impl Terminal {
         let (time, reason) = (time_of_day(event.time), &event.reason);
         let message = indented(&escaped(event.message.as_bytes()));
         format!("{start}{time} {about}: {kind} {reason}: {message}{end}\n").into_bytes()
+    }
+
+    /// Where a pod can be reached.
+    pub(crate) fn addresses(&self, pod: &Identity, addresses: &[IpAddr]) -> Vec<u8> {
+        let (start, end) = if self.colours { (DIM, PLAIN) } else { ("", "") };
+        let (time, name) = (time_of_day(SystemTime::now()), short_name(pod));
+        let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+        let addresses = addresses.join(", ");
+        format!("{start}{time} {name}: podIP {addresses}{end}\n").into_bytes()
     }
 
     /// Why nothing ran.
