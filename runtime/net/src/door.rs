@@ -16,7 +16,9 @@
 //! No door stands at another pod's address, nor at one that a pod could get: what arrives there is
 //! that pod's, whoever asked first.
 
+mod bind;
 mod steered;
+mod told;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -26,18 +28,19 @@ use std::sync::{Arc, Weak};
 use model::container::Protocol;
 use model::runtime::Door;
 use rustix::io::Errno;
-use rustix::net::SocketType;
 
+use self::bind::Failure;
+pub use self::bind::bind_socket;
 use self::steered::SteeredDoor;
+use self::told::Asked;
+pub(crate) use self::told::Told;
 use crate::budget::Share;
 use crate::decide::World;
 use crate::error::NetError;
 use crate::kernel::{self, KernelSocket};
-use crate::limits::{MAX_PENDING_PER_DOOR, UNPRIVILEGED_OFFSET};
 use crate::pod::{OpenDoor, Pod};
 use crate::ports::Reach;
-use crate::steer::{Endpoint, SteerError, SteeredEndpoint};
-use crate::switch::Notice;
+use crate::steer::{SteeredEndpoint, reset};
 use crate::tcp::Family;
 
 /// The doors of one socket of a pod; they close when dropped.
@@ -171,12 +174,8 @@ fn wanted(
             optional: is_beside(*host),
         })
         .collect();
-    // A door on every address leads here from the pod's own as well, and excludes one there.
-    let is_covered = |address: IpAddr| {
-        let every = every(Family::of(address), port);
-        wanted.iter().any(|wanted| wanted.host == every)
-    };
-    let own = own.iter().filter(|own| suits(**own) && !is_covered(**own));
+    // Also where there is a door at every address, which leads to another pod's port as well.
+    let own = own.iter().filter(|own| suits(**own));
     let own: Vec<Wanted> = own
         .map(|address| Wanted {
             host: (*address, port).into(),
@@ -199,6 +198,11 @@ async fn open_one(
     if wanted.optional && is_own && !pod.fabric.doors_v6.load(Ordering::Relaxed) {
         return None;
     }
+    let door = Asked {
+        protocol,
+        port,
+        at: wanted.host,
+    };
     // Before it is bound, which may take a while.
     let record = match Record::enter(pod, protocol, wanted.host, port) {
         Ok(record) => record,
@@ -207,17 +211,17 @@ async fn open_one(
             // names it twice. Else another listener of the pod has it, steered or named by the
             // manifest.
             if there.port != port && !wanted.optional {
-                pod.tell(failed_notice(pod, port, wanted.host, &Failure::Taken));
+                told::failed(pod, door, &Failure::Taken);
             }
             return None;
         }
     };
-    match bind(pod, protocol, wanted.host).await {
+    match bind::bind(pod, protocol, wanted.host).await {
         Ok((mut opened, host)) => {
             let moved = host.port() != wanted.host.port() && wanted.host.port() != 0;
             record.settle(host, moved);
             if moved && !wanted.optional {
-                pod.tell(moved_notice(pod, wanted.host, host));
+                told::moved(pod, door, host);
             }
             opened.record = Some(record);
             Some(opened)
@@ -235,144 +239,10 @@ async fn open_one(
                 }
                 tracing::debug!(host = %wanted.host, ?error, "no door at an IPv6 address");
             } else {
-                pod.tell(failed_notice(pod, port, wanted.host, &error));
+                told::failed(pod, door, &error);
             }
             None
         }
-    }
-}
-
-/// Why a door did not open.
-#[derive(Debug)]
-enum Failure {
-    /// The kernel refused the address.
-    Bind(Errno),
-    /// The pod has too many kernel sockets, or the reactor took none.
-    Limit(NetError),
-    /// An address that is for pods, and not this one's.
-    NotOwn,
-    /// Another of the pod's doors is there.
-    Taken,
-    /// The pod's addresses are steered, and there is no way through to the door.
-    Steer(SteerError),
-}
-
-/// Makes the socket of a plain door: bound, non-blocking, and listening if it is one of TCP.
-///
-/// # Errors
-/// What the kernel says.
-pub fn bind_socket(door: Endpoint) -> Result<OwnedFd, Errno> {
-    let kind = match door.protocol {
-        Protocol::Tcp => SocketType::STREAM,
-        Protocol::Udp => SocketType::DGRAM,
-    };
-    kernel::open_bound(door.at, kind, MAX_PENDING_PER_DOOR)
-}
-
-/// The same, by whoever has more rights than this process where it may not.
-async fn bind_anyhow(pod: &Pod, door: Endpoint) -> Result<OwnedFd, Errno> {
-    match (bind_socket(door), &pod.fabric.binder) {
-        (Err(Errno::ACCESS), Some(binder)) => binder.bind(door).await,
-        (bound, _) => bound,
-    }
-}
-
-/// Binds, where a pod may have a door at all; where the port is not for this user,
-/// [`UNPRIVILEGED_OFFSET`] higher.
-async fn bind(
-    pod: &Pod,
-    protocol: Protocol,
-    host: SocketAddr,
-) -> Result<(OpenedDoor, SocketAddr), Failure> {
-    let address = host.ip().to_canonical();
-    if pod.in_pod_range(address) && !pod.is_own(address) {
-        return Err(Failure::NotOwn);
-    }
-    let share = pod.kernel_slot().map_err(Failure::Limit)?;
-    let at = |at| Endpoint { protocol, at };
-    let higher = host.port().checked_add(UNPRIVILEGED_OFFSET);
-    let socket = match (bind_anyhow(pod, at(host)).await, higher) {
-        (Err(Errno::ACCESS), Some(higher)) => bind_socket(at((host.ip(), higher).into())),
-        (first, _) => first,
-    };
-    let socket = socket.map_err(Failure::Bind)?;
-    let bound = kernel::local_address(&socket).map_err(Failure::Bind)?;
-    let watched = KernelSocket::watch(socket, &pod.fabric.kernel);
-    let opened = OpenedDoor {
-        socket: watched.map_err(|error| Failure::Limit(error.into()))?,
-        _passage: steered::pass(pod, protocol, bound).await?,
-        _share: share,
-        record: None,
-    };
-    Ok((opened, bound))
-}
-
-/// Who may open every port.
-const PRIVILEGED: &str = "run as root with all capabilities";
-
-fn moved_notice(pod: &Pod, wanted: SocketAddr, host: SocketAddr) -> Notice {
-    let message = format!(
-        "port {} of pod {} opens at {host}: the process that runs the pod may not open {wanted}; \
-         {}, or lower net.ipv4.ip_unprivileged_port_start to {}",
-        wanted.port(),
-        pod.hostname,
-        PRIVILEGED,
-        wanted.port(),
-    );
-    Notice {
-        pod: pod.id,
-        reason: "DoorMoved",
-        message,
-        // Who named that very port looks there.
-        warning: !pod.is_own(wanted.ip()),
-    }
-}
-
-fn failed_notice(pod: &Pod, port: u16, wanted: SocketAddr, failure: &Failure) -> Notice {
-    let (reason, why) = match failure {
-        Failure::Bind(Errno::ADDRINUSE) => (
-            "HostPortConflict",
-            "another program listens there, or on that port of every address: end it, or choose \
-             another hostPort or --publish port"
-                .to_owned(),
-        ),
-        Failure::Bind(Errno::ADDRNOTAVAIL) => (
-            "DoorFailed",
-            "the node has no such address: choose one of the node's for hostIP".to_owned(),
-        ),
-        Failure::Bind(Errno::ACCESS | Errno::PERM) => (
-            "DoorFailed",
-            format!(
-                "the process that runs the pod may not open that port; {PRIVILEGED}, or choose a \
-                 higher one"
-            ),
-        ),
-        Failure::Bind(errno) => ("DoorFailed", format!("the kernel says: {errno}")),
-        Failure::Limit(error) => ("DoorFailed", format!("{error}: close others first")),
-        Failure::NotOwn => (
-            "DoorFailed",
-            "that address is for pods and not this one's: name an address of the node as hostIP \
-             or to --publish, or none"
-                .to_owned(),
-        ),
-        Failure::Taken => (
-            "HostPortConflict",
-            "something of this pod is open there already, which keeps it: choose another hostPort \
-             or --publish port, or let the container listen on another"
-                .to_owned(),
-        ),
-        Failure::Steer(error) => ("DoorFailed", error.to_string()),
-    };
-    let message = format!(
-        "port {port} of pod {} cannot be reached at {wanted}: {why}; inside the pod and from other \
-         pods it works",
-        pod.hostname
-    );
-    Notice {
-        pod: pod.id,
-        reason,
-        message,
-        warning: true,
     }
 }
 
@@ -420,6 +290,20 @@ impl OpenedDoor {
             _share: share,
             record: None,
         }
+    }
+
+    /// Takes a connection that waits. One that came through a door at every address and is not for
+    /// this pod is reset: it was sent to another, whose port is closed or has no door.
+    pub(crate) fn accept(&self, pod: &Pod, port: u16) -> Result<(OwnedFd, SocketAddr), NetError> {
+        let (socket, peer) = self.socket.accept()?;
+        let is_everywhere = |record: &Record| record.wanted.ip().is_unspecified();
+        let is_everywhere = self.record.as_ref().is_some_and(is_everywhere);
+        if is_everywhere && !bind::leads_here(pod, port, kernel::local_address(&socket)?) {
+            reset(socket);
+            // Who asks again is told of the next that waits.
+            return Err(NetError::WouldBlock);
+        }
+        Ok((socket, peer))
     }
 }
 
@@ -481,14 +365,6 @@ impl Drop for Record {
             let mut open = pod.open_doors.lock();
             open.retain(|entry| !is_at(entry, self.protocol, self.wanted));
         }
-    }
-}
-
-// === impl Pod ===
-
-impl Pod {
-    fn tell(&self, notice: Notice) {
-        self.fabric.observer.notice(notice);
     }
 }
 

@@ -129,6 +129,13 @@ impl Fabric {
         self.read().addresses.get(&address)?.upgrade()
     }
 
+    /// All pods that have addresses.
+    pub(crate) fn pods(&self) -> Vec<Arc<Pod>> {
+        let directory = self.read();
+        let pods = directory.addresses.values();
+        pods.filter_map(Weak::upgrade).collect()
+    }
+
     /// Who listens at an address of a pod, as seen from outside it.
     pub(crate) fn listener_at(&self, at: SocketAddr) -> Option<TcpListener> {
         let pod = self.pod_at(at.ip())?;

@@ -67,17 +67,51 @@ pub(crate) fn open(family: Family, kind: SocketType) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Makes a socket that is bound to `address`, and listens there if it is a TCP one.
+/// Makes a socket that is bound to `address`, and listens there if it is a TCP one. One that
+/// `shares` has its port together with others of this user that do and are bound more or less
+/// specifically.
 pub(crate) fn open_bound(
     address: SocketAddr,
     kind: SocketType,
     backlog: i32,
+    shares: bool,
 ) -> Result<OwnedFd, Errno> {
     let socket = open(Family::of(address.ip()), kind)?;
+    if shares {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
     rustix::net::bind(&socket, &address)?;
     if kind == SocketType::STREAM {
         rustix::net::listen(&socket, backlog)?;
     }
+    Ok(socket)
+}
+
+/// Claims a port for a socket at every address, against all others of that sort: no two have such a
+/// claim at one time, and none has one while there is a socket at every address, whether that
+/// shares or not. The socket of the claim is bound to an address that no packet arrives at, shares
+/// its port with those that do, and takes nothing.
+///
+/// It does not ask to share before it is bound, so the kernel lets it in only where it is alone.
+pub(crate) fn claim_everywhere(
+    family: Family,
+    kind: SocketType,
+    port: u16,
+) -> Result<OwnedFd, Errno> {
+    // Documentation's, as if they were the node's.
+    let address: IpAddr = match family {
+        Family::V4 => [192, 0, 2, 1].into(),
+        Family::V6 => [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
+    };
+    let socket = open(family, kind)?;
+    // Two claims with it would get on, as long as neither listens.
+    sockopt::set_socket_reuseaddr(&socket, false)?;
+    match family {
+        Family::V4 => sockopt::set_ip_freebind(&socket, true)?,
+        Family::V6 => sockopt::set_ipv6_freebind(&socket, true)?,
+    }
+    rustix::net::bind(&socket, &SocketAddr::new(address, port))?;
+    sockopt::set_socket_reuseport(&socket, true)?;
     Ok(socket)
 }
 

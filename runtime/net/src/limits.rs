@@ -62,6 +62,10 @@ pub const MAX_PENDING_PER_DOOR: i32 = 128;
 /// Doors of one pod: each may hold a kernel socket, and descriptors are few (often 20,000 in all).
 pub const MAX_DOORS_PER_POD: usize = 64;
 
+/// Doors of one pod of which it is remembered what was told, so that a guest that listens again and
+/// again tells it once: each of the manifest's, and the pod's own addresses for as many.
+pub const MAX_TOLD_DOORS: usize = 4 * MAX_DOORS_PER_POD;
+
 /// Tasks that may wait for one event of one socket; the oldest is woken early beyond it.
 pub const MAX_WAITERS: usize = 16;
 

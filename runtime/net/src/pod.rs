@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::budget::{Budget, Share};
 use crate::decide::{Route, World};
+use crate::door::Told;
 use crate::error::NetError;
 use crate::fabric::Fabric;
 use crate::limits::{
@@ -89,6 +90,8 @@ pub(crate) struct Pod {
     pub(crate) lookups: Arc<Semaphore>,
     pub(crate) sockets: Budget,
     kernel_sockets: Budget,
+    /// What was told of its doors.
+    pub(crate) told: Told,
     /// For what reasons it was told that a port of it is not steered.
     unsteered: Lock<HashSet<Discriminant<SteerError>>>,
     removed: AtomicBool,
@@ -257,6 +260,7 @@ impl Pod {
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS_PER_POD)),
             sockets: Budget::default(),
             kernel_sockets: Budget::telling(freed),
+            told: Told::default(),
             unsteered: Lock::default(),
             removed: AtomicBool::new(false),
         }

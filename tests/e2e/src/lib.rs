@@ -12,6 +12,8 @@ mod tidy;
 #[cfg(test)]
 mod cpu;
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod ending;
 #[cfg(test)]
 mod examples;

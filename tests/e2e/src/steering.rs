@@ -34,7 +34,7 @@ fn wildcard() -> anyhow::Result<(TcpListener, u16)> {
 }
 
 /// That nothing was told of doors, which all opened where they were asked for.
-fn assert_nothing_told_of_doors(ended: &Ended) {
+pub(crate) fn assert_nothing_told_of_doors(ended: &Ended) {
     let lines = ended.said.lines.iter();
     let events = lines.filter_map(|line| line.told("event"));
     let reasons: Vec<&Value> = events.map(|event| &event["reason"]).collect();

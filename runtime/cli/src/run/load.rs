@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -12,7 +12,9 @@ use api::single::{Directory, Publish, Single, single};
 use api::{ManifestError, Workload};
 use model::Container;
 use model::container::Protocol;
+use net::steer::Endpoint;
 use rustix::fs::{PROC_SUPER_MAGIC, statfs};
+use rustix::io::Errno;
 
 use crate::options::{Network, Run};
 
@@ -341,13 +343,13 @@ fn publish(text: &str) -> anyhow::Result<Publish> {
 
 /// Refuses a port of this machine that another program has: nobody would find the container there.
 fn free(publish: Publish, text: &str) -> anyhow::Result<Publish> {
-    let at = (Ipv4Addr::UNSPECIFIED, publish.host);
-    let bound = match publish.protocol {
-        Protocol::Udp => UdpSocket::bind(at).map(drop),
-        _ => TcpListener::bind(at).map(drop),
+    let door = Endpoint {
+        protocol: publish.protocol,
+        at: (Ipv4Addr::UNSPECIFIED, publish.host).into(),
     };
-    match bound {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+    // As its door will be bound, which shares the port with those at pods' addresses.
+    match net::bind_socket(door, false) {
+        Err(Errno::ADDRINUSE) => {
             let port = publish.host;
             bail!(
                 "--publish {text}: port {port} of this machine is taken: stop who has it, or publish another"

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use model::container::Protocol;
 
-use super::{Failure, Notice, Record, failed_notice};
+use super::{Asked, Failure, Record, told};
 use crate::decide::World;
 use crate::pod::Pod;
 use crate::steer::{Endpoint, SteerError, Steered, SteeredEndpoint};
+use crate::switch::Notice;
 use crate::tcp::Family;
 
 /// A steered door that is open.
@@ -40,7 +41,8 @@ pub(super) async fn open(
         match open_one(pod, steered, family, at).await {
             Ok(door) => doors.extend(door),
             Err(SteerError::Taken(_)) => {
-                pod.tell(failed_notice(pod, port, at, &Failure::Taken));
+                let protocol = Protocol::Tcp;
+                told::failed(pod, Asked { protocol, port, at }, &Failure::Taken);
             }
             Err(error) => tell(pod, at, &error),
         }
@@ -99,12 +101,12 @@ fn tell(pod: &Pod, at: SocketAddr, error: &SteerError) {
     }
     tracing::warn!(%error, %at, "a port is not steered");
     let message = format!(
-        "port {} of pod {} is reached from other programs only if the manifest declares it, as any \
+        "TCP port {} of pod {} is reached from other programs only if the manifest declares it, as any \
          other of this pod where the same happens: {error}",
         at.port(),
         pod.hostname
     );
-    pod.tell(Notice {
+    pod.fabric.observer.notice(Notice {
         pod: pod.id,
         reason: "SteeringFailed",
         message,

@@ -1,5 +1,8 @@
 //! Doors with real kernel sockets on 127.0.0.0/8.
 
+mod again;
+mod sharing;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 
@@ -54,11 +57,13 @@ fn which_sockets_deserve_which_doors() {
         door(90, Protocol::Tcp, None),
         door(90, Protocol::Tcp, Some(every)),
         door(90, Protocol::Tcp, Some(every_six)),
+        door(90, Protocol::Udp, None),
         door(90, Protocol::Udp, Some(every)),
         door(90, Protocol::Udp, Some(every_six)),
         door(95, Protocol::Tcp, Some(alone)),
     ];
     let (four, six) = (SocketAddr::new(v4, 80), SocketAddr::new(v6, 80));
+    let (ninety, ninety_six) = (SocketAddr::new(v4, 90), SocketAddr::new(v6, 90));
     let cases: [(&str, Protocol, u16, &[SocketAddr]); 16] = [
         ("0.0.0.0", Protocol::Tcp, 80, &[published, beside, four]),
         ("127.160.0.2", Protocol::Tcp, 80, &[published, beside, four]),
@@ -66,16 +71,21 @@ fn which_sockets_deserve_which_doors() {
         ("fd00::2", Protocol::Tcp, 80, &[beside, six]),
         ("127.0.0.1", Protocol::Tcp, 80, &[]),
         ("::1", Protocol::Tcp, 80, &[]),
-        ("0.0.0.0", Protocol::Tcp, 90, &[every, every_six]),
-        ("::", Protocol::Tcp, 90, &[every, every_six]),
+        ("0.0.0.0", Protocol::Tcp, 90, &[every, every_six, ninety]),
+        (
+            "::",
+            Protocol::Tcp,
+            90,
+            &[every, every_six, ninety, ninety_six],
+        ),
         ("0.0.0.0", Protocol::Tcp, 95, &[alone]),
         ("::", Protocol::Tcp, 95, &[alone]),
         ("0.0.0.0", Protocol::Tcp, 81, &[]),
         ("0.0.0.0", Protocol::Udp, 80, &[]),
         ("0.0.0.0", Protocol::Udp, 53, &[SocketAddr::new(v4, 53)]),
         ("::", Protocol::Udp, 53, &[SocketAddr::new(v6, 53)]),
-        ("0.0.0.0", Protocol::Udp, 90, &[every]),
-        ("::", Protocol::Udp, 90, &[every_six]),
+        ("0.0.0.0", Protocol::Udp, 90, &[every, ninety]),
+        ("::", Protocol::Udp, 90, &[every_six, ninety_six]),
     ];
     for (address, protocol, port, expected) in cases {
         let reach = Reach::of(address.parse().unwrap());
@@ -367,8 +377,14 @@ fn a_port_that_moves_says_what_helps() {
     let bench = Bench::new();
     let pod = bench.pod(1);
     let (wanted, host) = (at("A", 80, [&pod, &pod]), at("A", 20_080, [&pod, &pod]));
-    let moved = moved_notice(&pod.pod, wanted, host).message;
-    let refused = failed_notice(&pod.pod, 80, wanted, &Failure::Bind(Errno::ACCESS)).message;
+    let (protocol, port) = (Protocol::Tcp, 80);
+    let door = Asked {
+        protocol,
+        port,
+        at: wanted,
+    };
+    let moved = told::moved_notice(&pod.pod, door, host).message;
+    let refused = told::failed_notice(&pod.pod, door, &Failure::Bind(Errno::ACCESS)).message;
     for (message, parts) in [
         (
             moved,
@@ -378,6 +394,7 @@ fn a_port_that_moves_says_what_helps() {
     ] {
         let always = [
             &*wanted.to_string(),
+            "TCP port 80 of pod pod1",
             "the process that runs the pod",
             "run as root",
         ];

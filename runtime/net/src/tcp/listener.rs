@@ -301,7 +301,8 @@ impl TcpListener {
             }
             other => other?,
         };
-        let mut accepted = doors.plain.iter().map(|door| door.socket.accept());
+        let port = self.0.address.port();
+        let mut accepted = doors.plain.iter().map(|door| door.accept(pod, port));
         let first = accepted.find(|result| !matches!(result, Err(NetError::WouldBlock)));
         let (socket, peer) = first.unwrap_or(Err(NetError::WouldBlock))?;
         drop(doors);

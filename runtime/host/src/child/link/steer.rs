@@ -89,7 +89,7 @@ impl Link {
         let turn = self.turn_to_ask()?;
         let is_of_pods = config.network.has(door.at.ip());
         let bound = match self.know(|known| known.check_door(door, is_of_pods))? {
-            Heard::Now => net::bind_socket(door),
+            Heard::Now => net::bind_socket(door, is_of_pods),
             // Its pod has gone, and it does not know yet.
             Heard::LeftOut => Err(Errno::ACCESS),
         };
