@@ -249,10 +249,10 @@ async fn open_one(
 // === impl Doors ===
 
 impl Doors {
-    /// One plain door.
-    pub(crate) fn of(door: OpenedDoor) -> Self {
+    /// Plain doors alone.
+    pub(crate) fn of(plain: Vec<OpenedDoor>) -> Self {
         Self {
-            plain: vec![door],
+            plain,
             steered: Vec::new(),
         }
     }

@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use model::container::Protocol;
+use rustix::io::Errno;
 use rustix::net::SocketType;
 use serde::{Deserialize, Serialize};
 
@@ -172,7 +173,11 @@ impl TcpSocket {
         let bound = if self.net.is_host_network() {
             let share = self.net.pod.kernel_slot()?;
             let socket = kernel::open(self.family, SocketType::STREAM)?;
-            rustix::net::bind(&socket, &address)?;
+            let bind = || rustix::net::bind(&socket, &address);
+            match bind() {
+                Err(Errno::ADDRINUSE) if self.net.pod.yield_v4(address) => bind()?,
+                bound => bound?,
+            }
             Bound::Kernel(socket, share)
         } else if self.net.pod.may_bind(address.ip()) {
             let reach = Reach::of(address.ip());

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::{PATIENCE, PLACEMENTS, Pod, Run, as_root_in_own_namespace, fetch, pods, skip};
+use crate::network::free_port;
 use crate::steering::assert_nothing_told_of_doors;
 
 const WHY: &str = "needs root and a network namespace of its own: run `cargo xtask test` as root";
@@ -71,6 +72,32 @@ fn a_pods_port_is_its_own_beside_a_host_port() -> anyhow::Result<()> {
         assert_echoes(published)?;
         running.signal(Signal::INT)?;
         assert_nothing_told_of_doors(&running.finish()?);
+    }
+    Ok(())
+}
+
+/// As on the pod's own network: a server at every IPv6 address is ready, and told of IPv4 as mapped.
+#[test]
+fn a_server_at_every_ipv6_address_of_the_host_is_reached_over_ipv4() -> anyhow::Result<()> {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return skip("this machine has no IPv6");
+    }
+    for placement in PLACEMENTS {
+        let port = free_port()?;
+        let fields = json!({
+            "ports": [{"containerPort": port}],
+            "readinessProbe": {"httpGet": {"port": port}, "periodSeconds": 1},
+        });
+        let at = format!("[::]:{port}");
+        let pod = Pod::one("net", &["page", &at, "six"], fields).spec(json!({"hostNetwork": true}));
+        let mut running = Run::of(pod)?.placed(placement).start()?;
+        running.wait_ready("p")?;
+        let page = fetch(SocketAddr::new(LOCALHOST, port), "/")?;
+        assert!(page.contains("peer [::ffff:127.0.0.1]:"), "{page}");
+        let local = format!("local [::ffff:127.0.0.1]:{port}");
+        assert!(page.contains(&local), "{page}");
+        let six = fetch(format!("[::1]:{port}").parse()?, "/")?;
+        assert!(six.contains("peer [::1]:"), "{six}");
     }
     Ok(())
 }

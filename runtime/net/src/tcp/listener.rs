@@ -15,6 +15,8 @@
 //! Where two listeners of a pod have one port, each has the doors of its family; a door passes to
 //! the other with the first that listens or ends, and is never closed between.
 
+mod host;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
@@ -28,7 +30,7 @@ use rustix::net::sockopt;
 
 use super::{Bound, Family, TcpSocket};
 use crate::budget::Share;
-use crate::door::{self, Doors, OpenedDoor};
+use crate::door::{self, Doors};
 use crate::error::NetError;
 use crate::kernel::{self, KernelSocket};
 use crate::limits::MAX_PENDING_STEERED;
@@ -326,9 +328,10 @@ impl TcpListener {
         // As for connections that go out: guests cannot ask for it.
         sockopt::set_tcp_nodelay(&socket, true)?;
         let addresses = if net.is_host_network() {
+            let local = kernel::local_address(&socket)?;
             Addresses {
-                local: kernel::local_address(&socket)?,
-                remote: peer,
+                local: family.show(local),
+                remote: family.show(peer),
             }
         } else {
             let remote = door::shown_as(&net.pod, *family, peer);
@@ -415,16 +418,7 @@ impl ListenGuard {
         let pod = &net.pod;
         let (address, claim, doors) = match bound {
             Bound::Port(claim) => (claim.address(), Some(claim), Doors::default()),
-            Bound::Kernel(socket, share) => {
-                rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
-                let address = kernel::local_address(&socket)?;
-                let socket = KernelSocket::watch(socket, &pod.fabric.kernel)?;
-                (
-                    address,
-                    None,
-                    Doors::of(OpenedDoor::without_record(socket, share)),
-                )
-            }
+            Bound::Kernel(socket, share) => host::listen(pod, socket, share, backlog)?,
         };
         let place = claim.as_ref().map(|claim| (claim.reach, claim.port));
         // Where the port has a listener already, nobody is turned away meanwhile.
@@ -436,7 +430,7 @@ impl ListenGuard {
             waiting: VecDeque::new(),
             backlog: usize::try_from(backlog).unwrap_or(usize::MAX),
             options,
-            opening: place.is_some_and(|(_, port)| is_alone(port)),
+            opening: !pod.is_host() && place.is_some_and(|(_, port)| is_alone(port)),
             closed: false,
             waiters: Waiters::default(),
         };
@@ -455,7 +449,9 @@ impl ListenGuard {
         };
         if let Some((reach, port)) = place {
             pod.tcp.lock().set(reach, port, listener.clone());
-            Opening::of(&listener).await;
+            if !pod.is_host() {
+                Opening::of(&listener).await;
+            }
         }
         // The pod may have gone meanwhile.
         let is_closed = listener.0.queue.lock().closed;

@@ -1,5 +1,7 @@
 //! The semantics of TCP sockets as tables, in memory.
 
+mod host;
+
 use super::*;
 use crate::limits::MAX_SOCKETS_PER_POD;
 use crate::testing::{Bench, at, listen, now};

@@ -1,0 +1,82 @@
+//! Listeners on the host's network, with ports of this machine that were free a moment ago.
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream as Client};
+
+use model::runtime::PodNetwork;
+
+use super::*;
+
+fn host(bench: &Bench) -> PodNet {
+    let network = PodNetwork {
+        host: true,
+        ..PodNetwork::default()
+    };
+    bench.pod_with(1, network)
+}
+
+/// Whether this machine has no IPv6.
+fn is_v4_only() -> bool {
+    TcpListener::bind("[::1]:0").is_err()
+}
+
+fn free_port() -> u16 {
+    let free = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    free.local_addr().unwrap().port()
+}
+
+fn any(family: Family, port: u16) -> SocketAddr {
+    SocketAddr::new(family.unspecified(), port)
+}
+
+/// Whom a client of this machine that came by IPv4 is to a listener, and where it arrived.
+fn visit(bench: &Bench, listener: &TcpSocket, port: u16) -> [SocketAddr; 2] {
+    let client = Client::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let server = bench.accept(listener);
+    let (local, peer) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
+    let seen = [server.local_address(), server.remote_address()].map(Result::unwrap);
+    let canonical = seen.map(|at| SocketAddr::new(at.ip().to_canonical(), at.port()));
+    assert_eq!(canonical, [local, peer]);
+    seen
+}
+
+#[test]
+fn who_listens_at_every_ipv6_address_is_reached_over_ipv4() {
+    if is_v4_only() {
+        return;
+    }
+    let bench = Bench::new();
+    let pod = host(&bench);
+    let port = free_port();
+    let six = listen(&pod, any(Family::V6, port));
+    for seen in visit(&bench, &six, port) {
+        assert!(seen.is_ipv6(), "{seen}");
+    }
+    // Whoever asks for IPv4 has it from then on, bound at every address or at one.
+    for address in [IpAddr::from([0; 4]), Ipv4Addr::LOCALHOST.into()] {
+        let four = listen(&pod, SocketAddr::new(address, port));
+        for seen in visit(&bench, &four, port) {
+            assert!(seen.is_ipv4(), "{seen}");
+        }
+    }
+    drop(six);
+    let again = listen(&pod, any(Family::V6, port));
+    visit(&bench, &again, port);
+}
+
+#[test]
+fn an_ipv4_port_of_another_is_left_to_it() {
+    if is_v4_only() {
+        return;
+    }
+    let bench = Bench::new();
+    let pod = host(&bench);
+    let other = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let port = other.local_addr().unwrap().port();
+    let six = listen(&pod, any(Family::V6, port));
+    let _client = Client::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    other.accept().unwrap();
+    assert_eq!(six.try_accept().err(), Some(NetError::WouldBlock));
+    let mut taken = pod.tcp(Family::V4).unwrap();
+    let refused = taken.bind(any(Family::V4, port));
+    assert_eq!(refused, Err(NetError::AddressInUse));
+}
