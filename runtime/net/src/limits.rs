@@ -103,9 +103,12 @@ pub const UNPRIVILEGED_OFFSET: u16 = 20_000;
 /// takes 16 bytes of kernel memory for each, used or not.
 pub const MAX_STEERED_ENDPOINTS: u32 = 65_536;
 
-/// Steered endpoints of one pod, passages of plain doors among them, so that a hostile one leaves
-/// the table to the others.
+/// Listeners of one pod that are steered, so that a hostile one leaves the table to the others.
 pub const MAX_STEERED_PER_POD: usize = 1024;
+
+/// Passages of one pod's plain doors, beside its steered listeners: a declared port is opened
+/// however many others the pod listens at. A door may stand at both of the pod's addresses.
+pub const MAX_PASSAGES_PER_POD: usize = 2 * MAX_DOORS_PER_POD;
 
 /// Blocks of pod addresses that one process steers: four million pods.
 pub const MAX_STEERED_BLOCKS: u32 = 1024;

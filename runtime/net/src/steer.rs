@@ -47,7 +47,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::accept::reset;
 pub use self::lane::{Lane, Steering};
 pub(crate) use self::side::{Steered, SteeredEndpoint};
-use crate::limits::{MAX_LANES, MAX_STEERED_BLOCKS, MAX_STEERED_ENDPOINTS, MAX_STEERED_PER_POD};
+use crate::limits::{
+    MAX_LANES, MAX_PASSAGES_PER_POD, MAX_STEERED_BLOCKS, MAX_STEERED_ENDPOINTS, MAX_STEERED_PER_POD,
+};
 use crate::peers::Asked;
 use crate::tcp::Family;
 
@@ -161,6 +163,13 @@ impl SteerError {
         Self::Full {
             what: Cow::Borrowed("port of this pod"),
             limit: MAX_STEERED_PER_POD,
+        }
+    }
+
+    fn passages() -> Self {
+        Self::Full {
+            what: Cow::Borrowed("plain door of this pod"),
+            limit: MAX_PASSAGES_PER_POD,
         }
     }
 

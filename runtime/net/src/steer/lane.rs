@@ -5,7 +5,7 @@
 //! lie in one, so a lane asks of an address only that it is one of the range. Whose pod has it is
 //! to be checked by whoever opens something for somebody else.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::program::{AF_INET, AF_INET6, TO_KERNEL, key, keys_at};
 use super::tables::{Tables, failed, refused};
 use super::{Endpoint, Steer, SteerError, Way};
 use crate::kernel;
-use crate::limits::{MAX_LANES, MAX_STEERED_PER_POD};
+use crate::limits::{MAX_LANES, MAX_PASSAGES_PER_POD, MAX_STEERED_PER_POD};
 use crate::lock::Lock;
 use crate::peers::Asked;
 use crate::range::PodRange;
@@ -76,7 +76,8 @@ struct Held {
     number: Option<u32>,
     /// Its listeners, once they are made. Whoever asks again is given the same.
     listeners: Vec<(Family, OwnedFd)>,
-    endpoints: BTreeSet<u64>,
+    /// What is open, and where each leads.
+    endpoints: BTreeMap<u64, Way>,
     /// Nothing is opened any more.
     is_shut: bool,
 }
@@ -256,7 +257,7 @@ impl Lane {
             return;
         };
         // Nobody but who opened it has it here: the table takes no endpoint twice.
-        if self.held.lock().endpoints.remove(&place.key) {
+        if self.held.lock().endpoints.remove(&place.key).is_some() {
             self.shared.close(place.key);
         }
     }
@@ -271,7 +272,7 @@ impl Lane {
         let keys: Vec<u64> = held
             .endpoints
             .range(keys_at(address.to_bits()))
-            .copied()
+            .map(|(key, _)| *key)
             .collect();
         for key in keys {
             held.endpoints.remove(&key);
@@ -283,7 +284,7 @@ impl Lane {
     pub fn shut(&self) {
         let mut held = self.held.lock();
         held.is_shut = true;
-        for key in std::mem::take(&mut held.endpoints) {
+        for key in std::mem::take(&mut held.endpoints).into_keys() {
             self.shared.close(key);
         }
         let number = held.number.take();
@@ -327,13 +328,13 @@ impl Lane {
             return Err(SteerError::Foreign(endpoint.at.ip()));
         }
         let mut held = self.held.lock();
-        held.check_room(place)?;
+        held.check_room(place, Way::Listener)?;
         let number = held.number(&self.shared)?;
         let mut blocks = self.shared.blocks.lock();
         self.shared.steer_block(&mut blocks, place.block)?;
         self.shared
             .enter(endpoint.at, place.key, listener(number, place.family))?;
-        held.endpoints.insert(place.key);
+        held.endpoints.insert(place.key, Way::Listener);
         Ok(())
     }
 
@@ -341,7 +342,7 @@ impl Lane {
     fn pass(&self, endpoint: Endpoint, place: Place) -> Result<(), SteerError> {
         let (at, Place { key, block, .. }) = (endpoint.at, place);
         let mut held = self.held.lock();
-        held.check_room(place)?;
+        held.check_room(place, Way::Socket)?;
         let mut blocks = self.shared.blocks.lock();
         match self.shared.steer_block(&mut blocks, block) {
             Ok(()) => self.shared.enter(at, key, TO_KERNEL)?,
@@ -353,7 +354,7 @@ impl Lane {
                 blocks.waiting.insert(key, Waiting { block, at });
             }
         }
-        held.endpoints.insert(key);
+        held.endpoints.insert(key, Way::Socket);
         Ok(())
     }
 }
@@ -397,16 +398,21 @@ impl Held {
         }
     }
 
-    /// Whether one more endpoint may be open at the address of this one.
-    fn check_room(&self, place: Place) -> Result<(), SteerError> {
+    /// Whether one more endpoint that leads there may be open at the address of this one. Plain
+    /// doors, which are declared, have places of their own: however many others a pod listens at.
+    fn check_room(&self, place: Place, way: Way) -> Result<(), SteerError> {
         if self.is_shut {
             return Err(SteerError::Foreign(place.address.to_be_bytes().into()));
         }
         let there = self.endpoints.range(keys_at(place.address));
-        if there.count() < MAX_STEERED_PER_POD {
+        let (limit, full) = match way {
+            Way::Listener => (MAX_STEERED_PER_POD, SteerError::pods()),
+            Way::Socket => (MAX_PASSAGES_PER_POD, SteerError::passages()),
+        };
+        if there.filter(|(_, other)| **other == way).count() < limit {
             return Ok(());
         }
-        Err(SteerError::pods())
+        Err(full)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Tests that need rights say by name that they are skipped without them. All addresses are in
 //! 127.0.0.0/8, but for `IPv6` (the module `v6`), which makes a network namespace of its own.
 
+mod declared;
 mod later;
 mod speed;
 mod v6;
