@@ -58,7 +58,10 @@ fn dirent_and_prestat_have_their_fields_in_place() {
             7, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0
         ]
     );
-    assert_eq!(pack_prestat(1), [0, 0, 0, 0, 1, 0, 0, 0]);
+    let directory = pack_prestat(PreopenType::Directory, 1);
+    assert_eq!(directory, [0, 0, 0, 0, 1, 0, 0, 0]);
+    let listener = pack_prestat(PreopenType::Listener, 0);
+    assert_eq!(listener, [1, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 #[test]
