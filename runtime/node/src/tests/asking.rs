@@ -74,7 +74,7 @@ async fn liveness_kills_and_the_container_restarts() {
         .unwrap();
     assert_eq!(
         world.fake.orders_of("create"),
-        ["0 create app", "10 create app"]
+        ["0 create app", "11 create app"]
     );
     let told = world.told();
     assert!(told.contains(&"Unhealthy app: Liveness probe failed: sick\n".to_owned()));
