@@ -10,6 +10,7 @@ use wasmtime_wasi_io::IoView;
 
 use crate::files::Files;
 use crate::health::Health;
+use crate::http::Http;
 use crate::instance::{Identity, Program};
 use crate::limits::Limiter;
 use crate::output::{Output, OutputSink};
@@ -25,6 +26,7 @@ const RESOURCES: usize = 40_000;
 pub(crate) struct Guest {
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
+    pub(crate) http: Http,
     pub(crate) net: PodNet,
     pub(crate) files: Files,
     pub(crate) limiter: Limiter,
@@ -39,10 +41,15 @@ pub(crate) struct Guest {
 // === impl Guest ===
 
 impl Guest {
-    pub(crate) fn new(program: &Arc<Program>, stdin: Option<Stdin>, stop: Arc<Stop>) -> Self {
+    /// A guest whose output goes to `sink`, which several guests of one container may share.
+    pub(crate) fn new(
+        program: &Arc<Program>,
+        sink: OutputSink,
+        stdin: Option<Stdin>,
+        stop: Arc<Stop>,
+    ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
-        let sink = OutputSink::new(program.id, program.reports.clone());
         let out = Output::new(sink.clone(), Stream::Stdout, program.tty);
         let err = Output::new(sink, Stream::Stderr, program.tty);
         let mut wasi = WasiCtx::builder();
@@ -62,6 +69,7 @@ impl Guest {
         Self {
             table,
             wasi: wasi.build(),
+            http: Http::absent(),
             net: program.net.clone(),
             limiter: Limiter::new(Arc::clone(&program.account)),
             p1: p1::State::new(Arc::clone(program), stdin, out, err),

@@ -1,10 +1,14 @@
 //! An image as the engine sees it: compiled code, mapped once, linked once per tier.
 
+mod missing;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::cache::{Code, LoadError};
 use crate::config::Kind;
@@ -23,7 +27,13 @@ pub struct Image {
 #[derive(Clone)]
 pub(crate) enum Entry {
     /// A WASI 0.2 command.
-    Command(CommandPre<Guest>),
+    Command {
+        command: CommandPre<Guest>,
+        /// Whether it may call out over `wasi:http`.
+        calls_out: bool,
+    },
+    /// An http server of WASI 0.2: called for each request.
+    Server(ProxyPre<Guest>),
     /// A preview 1 command module.
     Preview1 {
         module: wasmtime::InstancePre<Guest>,
@@ -99,28 +109,79 @@ impl Image {
                 let module = linker.instantiate_pre(&module).map_err(cannot_run)?;
                 Ok(Entry::Preview1 { module, accepts })
             }
-            Code::Component(component) => {
-                let exports: Vec<String> = component
-                    .component_type()
-                    .exports(&tier.engine)
-                    .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
-                    .map(|(name, _)| name.to_owned())
-                    .collect();
-                refuse_other_worlds(&exports)?;
-                let linker = tier.components().map_err(cannot_run)?;
-                let linked = linker.instantiate_pre(&component).map_err(cannot_run)?;
-                refuse_what_is_no_command(&exports)?;
-                CommandPre::new(linked)
-                    .map(Entry::Command)
-                    .map_err(cannot_run)
-            }
+            Code::Component(component) => component_entry(tier, &component),
         }
+    }
+
+    /// Whether it is an http server, as far as it has been loaded.
+    pub fn is_server(&self) -> bool {
+        let mut loaded = self.tiers.iter().filter_map(OnceLock::get);
+        loaded.any(|entry| matches!(entry, Ok(Entry::Server(_))))
     }
 }
 
 impl From<LoadError> for ImageError {
     fn from(error: LoadError) -> Self {
         Self::Load(error.to_string())
+    }
+}
+
+/// A component that exports a handler is a server, whatever else it exports; any other a command.
+fn component_entry(tier: &Tier, component: &Component) -> Result<Entry, ImageError> {
+    let interfaces = Interfaces::of(tier, component);
+    let (exports, is_server) = (&interfaces.exports, interfaces.is_server());
+    if !is_server {
+        refuse_other_worlds(exports)?;
+    }
+    let calls_out = interfaces.has_http();
+    let linker = if is_server || calls_out {
+        tier.http()
+    } else {
+        tier.components()
+    };
+    let linked = linker.map_err(cannot_run)?.instantiate_pre(component);
+    let linked = linked.map_err(|error| match missing::told(&interfaces.imports) {
+        Some(missing) => ImageError::CannotRun(missing),
+        None => cannot_run(error),
+    })?;
+    if is_server {
+        return ProxyPre::new(linked).map(Entry::Server).map_err(cannot_run);
+    }
+    refuse_what_is_no_command(exports)?;
+    let command = CommandPre::new(linked).map_err(cannot_run)?;
+    Ok(Entry::Command { command, calls_out })
+}
+
+/// The interfaces that a component names.
+struct Interfaces {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+impl Interfaces {
+    fn of(tier: &Tier, component: &Component) -> Self {
+        let kind = component.component_type();
+        let imports = kind.imports(&tier.engine).map(|(name, _)| name.to_owned());
+        let exports = kind
+            .exports(&tier.engine)
+            .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
+            .map(|(name, _)| name.to_owned());
+        Self {
+            imports: imports.collect(),
+            exports: exports.collect(),
+        }
+    }
+
+    fn is_server(&self) -> bool {
+        self.exports
+            .iter()
+            .any(|name| name.starts_with("wasi:http/incoming-handler@0.2"))
+    }
+
+    fn has_http(&self) -> bool {
+        self.imports
+            .iter()
+            .any(|name| name.starts_with("wasi:http/"))
     }
 }
 
@@ -133,7 +194,7 @@ fn refuse_other_worlds(exports: &[String]) -> Result<(), ImageError> {
     let what = if exports_any("wasi:cli/run@0.3") {
         "a WASI 0.3 command, which this version does not run yet: build it for WASI 0.2"
     } else if exports_any("wasi:http/") {
-        "an http server of the wasi:http world, which this version does not serve yet: build it as a command that listens on a socket"
+        "an http server of a version of wasi:http that this one does not serve: build it for WASI 0.2, so that it exports wasi:http/incoming-handler@0.2"
     } else {
         return Ok(());
     };
@@ -149,7 +210,7 @@ fn refuse_what_is_no_command(exports: &[String]) -> Result<(), ImageError> {
         return Ok(());
     }
     Err(ImageError::CannotRun(format!(
-        "the component is no command: it exports [{}] and not wasi:cli/run",
+        "the component is neither a command nor an http server: it exports [{}], and neither wasi:cli/run nor wasi:http/incoming-handler",
         exports.join(", ")
     )))
 }

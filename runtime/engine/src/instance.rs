@@ -3,6 +3,7 @@
 //! ```text
 //! Engine::image(code) ─> Image ─┐
 //! Program{image, args, env, net, files, account} ─> Instance::start ─> Report::Output … Report::Ended
+//!                                                     │  a command: one guest; a server: `http`
 //!                                                     └─ kill(exit)
 //! ```
 
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use model::runtime::{Exit, InstanceId, Stats};
@@ -23,13 +24,15 @@ use volume::MountTable;
 use wasmtime::Store;
 
 pub use self::end::signalled;
-use self::end::{End, exited, failed, start_error};
+use self::end::{End, start_error};
+pub(crate) use self::end::{Farewell, exited, failed};
 use crate::account::{Account, OOM_KILLED, Victim};
 use crate::executor::Executor;
 use crate::files::FileCalls;
 use crate::guest::Guest;
+use crate::http::{self, Outgoing, Tls};
 use crate::image::{Entry, Image, ImageError};
-use crate::output::Chunk;
+use crate::output::{Chunk, OutputSink};
 use crate::stdin::{self, Giver, Stdin};
 use crate::stop::Stop;
 use crate::tiers::{self, Slot, TIERS, Tiers};
@@ -56,6 +59,7 @@ struct Inner {
     images: Mutex<HashMap<String, Arc<Image>>>,
     /// How many there are.
     images_known: AtomicUsize,
+    tls: Tls,
 }
 
 /// What runs, and with what.
@@ -158,6 +162,7 @@ impl Engine {
             tiers: Tiers::default(),
             images: Mutex::default(),
             images_known: AtomicUsize::new(0),
+            tls: Tls::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -196,7 +201,7 @@ impl Engine {
 
     /// A slot, and what to call there: in the first tier with room, or on demand where the program
     /// has more memories or tables than a pool's slot holds.
-    fn place(&self, image: &Image) -> Result<(Slot, Entry), ImageError> {
+    pub(crate) fn place(&self, image: &Image) -> Result<(Slot, Entry), ImageError> {
         let images = self.inner.images_known.load(Ordering::Relaxed);
         let slot = self.slot_for(image, tiers::first_for(images))?;
         match image.entry(&slot.tier) {
@@ -217,6 +222,16 @@ impl Engine {
             .map_err(|e| ImageError::Load(format!("{e:#}")))
     }
 
+    /// The threads that guests run on.
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.inner.executor
+    }
+
+    /// How guests' requests to outside are made secret.
+    pub(crate) fn tls(&self) -> &Tls {
+        &self.inner.tls
+    }
+
     /// Lets instances of a paused account run again.
     pub fn resume(&self) {
         self.inner.executor.resume();
@@ -228,10 +243,20 @@ impl Engine {
     }
 
     /// An instance of the program, in the first tier that can hold it.
-    async fn run(&self, program: Program, stdin: Option<Stdin>, stop: Arc<Stop>) -> Exit {
+    async fn run(
+        &self,
+        program: Program,
+        stdin: Option<Stdin>,
+        stop: Arc<Stop>,
+        farewell: Arc<Farewell>,
+    ) -> Exit {
         let program = Arc::new(program);
-        let guest = Guest::new(&program, stdin, stop);
-        let entered = self.enter(&program.image, guest).await;
+        if program.image.is_server() {
+            return http::serve(self.clone(), program, stop, farewell).await;
+        }
+        let sink = OutputSink::new(program.id, program.reports.clone());
+        let guest = Guest::new(&program, sink, stdin, stop);
+        let entered = self.enter(&program, guest).await;
         let exit = entered.unwrap_or_else(|error| start_error(&error));
         if exit.reason == OOM_KILLED {
             program.account.end_all(&exit);
@@ -240,16 +265,16 @@ impl Engine {
     }
 
     /// Instantiates and calls the entry point. An error is one before that call.
-    async fn enter(&self, image: &Image, guest: Guest) -> wasmtime::Result<Exit> {
-        let (slot, entry) = self.place(image)?;
-        let mut store = Store::new(&slot.tier.engine, guest);
-        store.limiter(|guest| &mut guest.limiter);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+    async fn enter(&self, program: &Program, guest: Guest) -> wasmtime::Result<Exit> {
+        let (slot, entry) = self.place(&program.image)?;
+        let mut store = store(&slot, guest);
         let ended = match entry {
-            Entry::Command(command) => {
-                store.set_hostcall_fuel(HOSTCALL_BYTES);
-                store.set_max_component_handles(HANDLES);
+            Entry::Command { command, calls_out } => {
+                if calls_out {
+                    let (account, net) = (Arc::clone(&program.account), program.net.clone());
+                    let outgoing = Outgoing::new(self.clone(), account, net);
+                    store.data_mut().set_outgoing(outgoing);
+                }
                 let command = command.instantiate_async(&mut store).await?;
                 let ran = command.wasi_cli_run().call_run(&mut store).await;
                 ran.map(|result| i32::from(result.is_err()))
@@ -260,12 +285,24 @@ impl Engine {
                 let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
                 start.call_async(&mut store, ()).await.map(|()| 0)
             }
+            Entry::Server(_) => wasmtime::bail!("an http server is no command"),
         };
         Ok(match ended {
             Ok(code) => exited(code),
             Err(error) => failed(&error),
         })
     }
+}
+
+/// A store in a slot, with all of a guest's limits.
+pub(crate) fn store(slot: &Slot, guest: Guest) -> Store<Guest> {
+    let mut store = Store::new(&slot.tier.engine, guest);
+    store.limiter(|guest| &mut guest.limiter);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_max_component_handles(HANDLES);
+    store
 }
 
 // === impl Instance ===
@@ -282,24 +319,27 @@ impl Instance {
             false => (None, None),
         };
         let (account, net) = (Arc::clone(&program.account), program.net.clone());
-        let (instance, reports) = (program.id, program.reports.clone());
+        let farewell = Arc::new(Farewell {
+            instance: program.id,
+            reports: program.reports.clone(),
+            told: end.told(),
+            account: Arc::clone(&account),
+            net: net.clone(),
+            exit: OnceLock::new(),
+        });
         let done = {
-            let (told, account, net) = (end.told(), Arc::clone(&account), net.clone());
+            let farewell = Arc::clone(&farewell);
             move |exit: Option<Exit>| {
-                let exit = exit.or_else(|| told.get()).unwrap_or_else(|| signalled(9));
-                // Nobody listens any more only when the host is going away.
-                let _ = reports.send(Report::Ended {
-                    instance,
-                    exit,
-                    stats: stats(&account, &net),
-                });
+                if let Some(exit) = exit {
+                    farewell.exits(exit);
+                }
             }
         };
         let stop = Arc::new(Stop::new(program.grace_period));
         let victim: Arc<dyn Victim> = end.clone();
         account.add_victim(Arc::downgrade(&victim));
         let (running, stopping) = (engine.clone(), Arc::clone(&stop));
-        let future = async move { running.run(program, stdin, stopping).await };
+        let future = async move { running.run(program, stdin, stopping, farewell).await };
         let task = engine
             .inner
             .executor

@@ -22,6 +22,7 @@ pub mod executor;
 mod files;
 mod guest;
 mod health;
+mod http;
 pub mod image;
 pub mod instance;
 mod limits;

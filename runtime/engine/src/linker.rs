@@ -5,6 +5,7 @@ use wasmtime::{Engine, component};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, sockets};
+use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
 
 use crate::guest::Guest;
 use crate::wasi::p2::{HasFiles, HasSockets};
@@ -33,6 +34,16 @@ pub(crate) fn for_components(engine: &Engine) -> wasmtime::Result<component::Lin
     options.network_error_code(true);
     sockets::network::add_to_linker::<Guest, HasSockets>(l, &options, Guest::sockets_view)?;
     pod::add_to_linker(l)?;
+    Ok(linker)
+}
+
+/// The same, and `wasi:http`.
+///
+/// # Errors
+/// When two definitions clash, which is a defect of ours.
+pub(crate) fn for_http(engine: &Engine) -> wasmtime::Result<component::Linker<Guest>> {
+    let mut linker = for_components(engine)?;
+    add_only_http_to_linker_async(&mut linker)?;
     Ok(linker)
 }
 

@@ -44,6 +44,7 @@ pub(crate) struct Tier {
     allocation: Allocation,
     used: AtomicU32,
     components: OnceLock<component::Linker<Guest>>,
+    http: OnceLock<component::Linker<Guest>>,
     modules: OnceLock<wasmtime::Linker<Guest>>,
 }
 
@@ -129,30 +130,24 @@ impl Tier {
             allocation,
             used: AtomicU32::new(0),
             components: OnceLock::new(),
+            http: OnceLock::new(),
             modules: OnceLock::new(),
         })
     }
 
-    /// What components may import.
+    /// What components may import that know no `wasi:http`.
     pub(crate) fn components(&self) -> wasmtime::Result<&component::Linker<Guest>> {
-        if self.components.get().is_none() {
-            let linker = linker::for_components(&self.engine)?;
-            return Ok(self.components.get_or_init(|| linker));
-        }
-        self.components
-            .get()
-            .ok_or_else(|| wasmtime::format_err!("no linker"))
+        made(&self.components, || linker::for_components(&self.engine))
+    }
+
+    /// What components may import that do.
+    pub(crate) fn http(&self) -> wasmtime::Result<&component::Linker<Guest>> {
+        made(&self.http, || linker::for_http(&self.engine))
     }
 
     /// What preview 1 modules may import.
     pub(crate) fn modules(&self) -> wasmtime::Result<&wasmtime::Linker<Guest>> {
-        if self.modules.get().is_none() {
-            let linker = linker::for_modules(&self.engine)?;
-            return Ok(self.modules.get_or_init(|| linker));
-        }
-        self.modules
-            .get()
-            .ok_or_else(|| wasmtime::format_err!("no linker"))
+        made(&self.modules, || linker::for_modules(&self.engine))
     }
 
     fn take(&self) -> bool {
@@ -165,6 +160,15 @@ impl Tier {
             })
             .is_ok()
     }
+}
+
+/// What the cell holds, made now if it holds nothing yet.
+fn made<T>(cell: &OnceLock<T>, make: impl FnOnce() -> wasmtime::Result<T>) -> wasmtime::Result<&T> {
+    if let Some(made) = cell.get() {
+        return Ok(made);
+    }
+    let made = make()?;
+    Ok(cell.get_or_init(|| made))
 }
 
 // === impl Slot ===

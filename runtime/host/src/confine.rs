@@ -20,13 +20,19 @@ use seccompiler::{
 /// The Landlock version asked for; an older kernel keeps what it knows.
 const LANDLOCK: ABI = ABI::V6;
 
-/// Files that net and the standard library read: the machine's addresses, port rules and cores.
-const SYSTEM_FILES: [&str; 5] = [
+/// Files that net and the standard library read: the machine's addresses, port rules and cores; and
+/// the certificates that guests' requests over https are checked against, where distributions have
+/// them.
+const SYSTEM_FILES: [&str; 9] = [
     "/proc/self",
     "/proc/sys",
     "/proc/net",
     "/sys/devices/system/cpu",
     "/dev/urandom",
+    "/etc/ssl/certs",
+    "/usr/share/ca-certificates",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
 ];
 
 /// What the child may reach in the file system.

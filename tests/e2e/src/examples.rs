@@ -75,6 +75,7 @@ macro_rules! examples {
 examples! {
     config: "config",
     hello: "hello",
+    http: "http",
     init_and_sidecar: "init-and-sidecar",
     jobs: "jobs",
     lifecycle: "lifecycle",

@@ -20,6 +20,8 @@ mod examples;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod left_behind;
 #[cfg(test)]
 mod lifecycle;

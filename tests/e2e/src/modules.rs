@@ -31,7 +31,10 @@ const MODULES: [(&str, Wanted); 23] = [
     ("component-empty", Refused(&["wasi:cli/run"])),
     ("component-nested", Ended),
     ("component-spin", Running),
-    ("component-unknown-import", Refused(&["example:bank/vault"])),
+    (
+        "component-unknown-import",
+        Refused(&["example:bank/vault", "wac plug"]),
+    ),
     ("divide", Trapped("divi")),
     ("huge-memory", OverLimit),
     ("huge-name", Ended),

@@ -15,11 +15,21 @@ use crate::{binaries, guests, lines};
 /// address.
 const OWN_NAMESPACE: &str = "WASMPOD_TEST_NETNS";
 
-const PROGRAMS: [Program; 2] = [
+const PROGRAMS: [Program; 4] = [
+    Program {
+        name: "curl",
+        packages: &["curl"],
+        without: "tests of http servers are skipped",
+    },
     Program {
         name: "ip",
         packages: &["iproute2"],
         without: "tests of addresses outside 127.0.0.0/8 are skipped",
+    },
+    Program {
+        name: "openssl",
+        packages: &["openssl"],
+        without: "the test of requests over https is skipped",
     },
     Program {
         name: "unshare",

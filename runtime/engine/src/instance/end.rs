@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use model::runtime::Exit;
+use model::runtime::{Exit, InstanceId};
+use net::PodNet;
+use tokio::sync::mpsc::UnboundedSender;
 
-use crate::account::{OutOfMemory, Victim, killed};
+use super::{Report, stats};
+use crate::account::{Account, OutOfMemory, Victim, killed};
 use crate::executor::TaskHandle;
 
 /// Ends an instance from outside, once.
@@ -14,6 +17,17 @@ pub(super) struct End {
     /// task, whichever comes second sees the other and kills: without the lock both could miss.
     /// It lies outside because the task itself holds what was told.
     task: OnceLock<TaskHandle>,
+}
+
+/// Tells how an instance ended once nothing of it is left: whatever runs for it holds this.
+pub(crate) struct Farewell {
+    pub(super) instance: InstanceId,
+    pub(super) reports: UnboundedSender<Report>,
+    pub(super) told: Told,
+    pub(super) account: Arc<Account>,
+    pub(super) net: PodNet,
+    /// How it ended, where it was by itself.
+    pub(super) exit: OnceLock<Exit>,
 }
 
 /// How the instance was told to end, if it was. Clones are the same.
@@ -67,6 +81,28 @@ impl Victim for End {
     }
 }
 
+// === impl Farewell ===
+
+impl Farewell {
+    /// It has ended by itself.
+    pub(super) fn exits(&self, exit: Exit) {
+        // It ends once.
+        let _ = self.exit.set(exit);
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let exit = self.exit.take().or_else(|| self.told.get());
+        // Nobody listens any more only when the host is going away.
+        let _ = self.reports.send(Report::Ended {
+            instance: self.instance,
+            exit: exit.unwrap_or_else(|| signalled(9)),
+            stats: stats(&self.account, &self.net),
+        });
+    }
+}
+
 // === impl Told ===
 
 impl Told {
@@ -80,7 +116,7 @@ impl Told {
 }
 
 /// An exit by its own will.
-pub(super) fn exited(code: i32) -> Exit {
+pub(crate) fn exited(code: i32) -> Exit {
     let code = code & 0xff;
     let reason = if code == 0 { "Completed" } else { "Error" };
     Exit {
@@ -112,7 +148,7 @@ pub(super) fn start_error(error: &wasmtime::Error) -> Exit {
 }
 
 /// An end that was not the program's own will, or its call of `exit`.
-pub(super) fn failed(error: &wasmtime::Error) -> Exit {
+pub(crate) fn failed(error: &wasmtime::Error) -> Exit {
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         return exited(exit.0);
     }

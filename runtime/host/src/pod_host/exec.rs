@@ -56,6 +56,12 @@ impl Inner {
     ) -> Result<(Arc<engine::Image>, Vec<String>), RuntimeError> {
         let command = exec::find(&exec.command, target, self.compiler.as_ref()).await?;
         Ok(match command {
+            Command::Own(args) if target.image.is_server() => {
+                return Err(RuntimeError::CannotRun(format!(
+                    "{}: the container is an http server, which is called for requests and cannot be run; exec runs wasm files of its mounts and commands of the toolbox",
+                    args.first().map_or("", String::as_str)
+                )));
+            }
             Command::Own(args) => (Arc::clone(&target.image), args),
             Command::File(image, args) => {
                 (self.image(&image).map_err(RuntimeError::CannotRun)?, args)

@@ -30,6 +30,7 @@ pub(crate) struct Run {
     is_on_one_cpu: bool,
     is_alone: bool,
     is_unread: bool,
+    variables: Vec<(String, String)>,
 }
 
 /// A run under way. Dropping it kills what still runs.
@@ -73,6 +74,7 @@ impl Run {
             is_on_one_cpu: false,
             is_alone: false,
             is_unread: false,
+            variables: Vec::new(),
         })
     }
 
@@ -147,6 +149,12 @@ impl Run {
         self.for_a_person()
     }
 
+    /// With a variable in the program's own environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// On the first CPU only.
     pub(crate) fn on_one_cpu(mut self) -> Self {
         self.is_on_one_cpu = true;
@@ -214,6 +222,7 @@ impl Run {
         command
             .args(&self.arguments)
             .current_dir(self.home.path())
+            .envs(self.variables.iter().cloned())
             .stdin(if has_input {
                 Stdio::piped()
             } else {

@@ -30,6 +30,7 @@ use crate::files::FileCalls;
 use crate::guest::Guest;
 use crate::image::Image;
 use crate::instance::{Identity, Program, Report};
+use crate::output::OutputSink;
 use crate::stdin::{self, Giver};
 use crate::stop::Stop;
 
@@ -264,6 +265,7 @@ impl Pod {
         let (giver, stdin) = stdin::pair(false);
         let guest = Guest::new(
             &program,
+            OutputSink::new(program.id, program.reports.clone()),
             Some(stdin),
             Arc::new(Stop::new(program.grace_period)),
         );

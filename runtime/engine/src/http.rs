@@ -1,0 +1,69 @@
+//! `wasi:http` 0.2: containers that are servers, and guests that call out.
+//!
+//! ```text
+//!   PodNet ── listener ── Server: accepts ──> connection (one executor task each, hyper inside)
+//!                                                └─ request ──> a guest of its own, or a kept one
+//!                                                      └─ after the head of the answer: a task of its own
+//!   guest ── outgoing-handler ── Hooks ──> exchange (one executor task each, hyper inside) ── PodNet
+//! ```
+//!
+//! All of it runs on the guests' threads and is charged to the container, the parsing of bytes that
+//! strangers send too. wasmtime-wasi-http brings the bindings and the resources; who waits for whom,
+//! what is limited and where a connection leads is decided here. Versions of HTTP are hyper's.
+//!
+//! Deliberately absent: TLS of servers (that is an ingress's), upgrades, informational answers.
+
+mod answer;
+mod connection;
+mod error;
+mod instances;
+pub(crate) mod limits;
+mod outgoing;
+mod patience;
+mod request;
+mod server;
+mod tasks;
+
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use self::outgoing::Hooks;
+pub(crate) use self::outgoing::{Outgoing, Tls};
+pub(crate) use self::server::serve;
+use crate::guest::Guest;
+
+/// What a guest has of `wasi:http`. Costs nothing until it is used.
+pub(crate) struct Http {
+    context: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+// === impl Http ===
+
+impl Http {
+    /// For a guest that imports none of it.
+    pub(crate) fn absent() -> Self {
+        let mut context = WasiHttpCtx::new();
+        context.set_field_size_limit(limits::FIELDS);
+        Self {
+            context,
+            hooks: Hooks::default(),
+        }
+    }
+}
+
+impl Guest {
+    /// Lets it call out.
+    pub(crate) fn set_outgoing(&mut self, outgoing: Outgoing) {
+        self.http.hooks = Hooks::of(outgoing);
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.http.hooks,
+            table: &mut self.table,
+            ctx: &mut self.http.context,
+        }
+    }
+}

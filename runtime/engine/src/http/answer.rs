@@ -1,0 +1,225 @@
+//! What a client gets: a guest's answer, or ours where it has none.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+use super::connection::Busy;
+
+/// The body of an answer.
+pub(super) struct AnswerBody {
+    content: Content,
+    /// The connection is in use until it is sent.
+    _busy: Busy,
+}
+
+enum Content {
+    Guest {
+        body: HyperOutgoingBody,
+        course: Arc<Course>,
+    },
+    Text(Full<Bytes>),
+}
+
+/// How a guest and the body of its answer fare: each is told of the other.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    /// The guest ended before it was done: what it has written is not the whole.
+    cut: AtomicBool,
+    /// The body has been sent, or nobody takes it any more.
+    gone: Notify,
+}
+
+/// Cuts the course of a guest that is dropped before it was done.
+pub(super) struct Uncut(Option<Arc<Course>>);
+
+/// A body whose guest has ended before its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the guest ended before the end of its answer")]
+pub(super) struct Cut;
+
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+// === impl AnswerBody ===
+
+impl AnswerBody {
+    pub(super) fn of_guest(body: HyperOutgoingBody, course: Arc<Course>, busy: Busy) -> Self {
+        Self {
+            content: Content::Guest { body, course },
+            _busy: busy,
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.content {
+            Content::Guest { body, course } => {
+                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(match frame {
+                    Some(frame) => Some(frame.map_err(Into::into)),
+                    None if course.is_cut() => Some(Err(Cut.into())),
+                    None => None,
+                })
+            }
+            Content::Text(text) => Pin::new(text)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Guest { body, .. } => body.is_end_stream(),
+            Content::Text(text) => text.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Guest { body, .. } => body.size_hint(),
+            Content::Text(text) => text.size_hint(),
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if let Content::Guest { course, .. } = &self.content {
+            course.gone.notify_one();
+        }
+    }
+}
+
+// === impl Course ===
+
+impl Course {
+    /// There is no body, and will be none.
+    pub(super) fn has_no_body(&self) {
+        self.gone.notify_one();
+    }
+
+    /// Waits until the body is sent or given up.
+    pub(super) async fn body_gone(&self) {
+        self.gone.notified().await;
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+}
+
+// === impl Uncut ===
+
+impl Uncut {
+    pub(super) fn new(course: Arc<Course>) -> Self {
+        Self(Some(course))
+    }
+
+    /// The guest was done.
+    pub(super) fn keep(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Uncut {
+    fn drop(&mut self) {
+        if let Some(course) = &self.0 {
+            course.cut.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// An answer of ours: a status and a sentence.
+pub(super) fn text(status: StatusCode, sentence: &str, busy: Busy) -> Response<AnswerBody> {
+    let content = Content::Text(Full::new(Bytes::from(format!("{sentence}\n"))));
+    let mut answer = Response::new(AnswerBody {
+        content,
+        _busy: busy,
+    });
+    *answer.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// The status of an answer for which a guest gave an error code: whose fault it is.
+pub(super) fn status_of(code: &ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::HttpRequestDenied => StatusCode::FORBIDDEN,
+        ErrorCode::HttpRequestLengthRequired => StatusCode::LENGTH_REQUIRED,
+        ErrorCode::HttpRequestBodySize(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::HttpRequestMethodInvalid => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::HttpRequestUriInvalid => StatusCode::BAD_REQUEST,
+        ErrorCode::HttpRequestUriTooLong => StatusCode::URI_TOO_LONG,
+        ErrorCode::HttpRequestHeaderSectionSize(_)
+        | ErrorCode::HttpRequestHeaderSize(_)
+        | ErrorCode::HttpRequestTrailerSectionSize(_)
+        | ErrorCode::HttpRequestTrailerSize(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        ErrorCode::LoopDetected => StatusCode::LOOP_DETECTED,
+        ErrorCode::DnsTimeout
+        | ErrorCode::ConnectionTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout
+        | ErrorCode::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+        ErrorCode::ConfigurationError | ErrorCode::InternalError(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Empty};
+
+    use super::*;
+
+    fn empty() -> HyperOutgoingBody {
+        Empty::new().map_err(|never| match never {}).boxed_unsync()
+    }
+
+    #[tokio::test]
+    async fn a_body_is_whole_only_if_its_guest_was_done() {
+        for done in [true, false] {
+            let course = Arc::new(Course::default());
+            let mut uncut = Uncut::new(Arc::clone(&course));
+            if done {
+                uncut.keep();
+            }
+            drop(uncut);
+            let body = AnswerBody::of_guest(empty(), Arc::clone(&course), Busy::default());
+            assert_eq!(body.collect().await.is_ok(), done);
+            course.body_gone().await;
+        }
+    }
+
+    #[test]
+    fn a_status_tells_whose_fault_it_was() {
+        for (code, status) in [
+            (ErrorCode::HttpRequestDenied, 403),
+            (ErrorCode::HttpRequestBodySize(None), 413),
+            (ErrorCode::ConnectionRefused, 502),
+            (ErrorCode::ConnectionTimeout, 504),
+            (ErrorCode::InternalError(None), 500),
+        ] {
+            assert_eq!(status_of(&code).as_u16(), status, "{code:?}");
+        }
+    }
+}

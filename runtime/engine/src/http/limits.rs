@@ -1,0 +1,77 @@
+//! Every cap of `wasi:http`, with its reason.
+
+use std::time::Duration;
+
+/// The port of a server whose container declares none: what the tools of the field use.
+pub(crate) const DEFAULT_PORT: u16 = 8080;
+
+/// Requests of one container that are answered at once; the rest wait. Each may hold an instance and
+/// two chunks of each body.
+pub(crate) const REQUESTS: usize = 256;
+
+/// Connections of one container at once; the rest wait in the listener. A pod has 4,096 sockets,
+/// 1,024 of them in the kernel, and its other containers need some too.
+pub(crate) const CONNECTIONS: usize = 768;
+
+/// Connections that wait for a server to accept them.
+pub(crate) const BACKLOG: u64 = 1024;
+
+/// Bytes that a connection's buffer holds, and so the longest head of a request or answer: what
+/// proxies let pass, eight times over.
+pub(crate) const HEAD: usize = 64 << 10;
+
+/// The same for HTTP/2, which counts names and values after they are decompressed.
+pub(crate) const HEAD_LIST: u32 = 64 << 10;
+
+/// Fields of one head or of trailers: twice what a browser behind three proxies sends.
+pub(crate) const FIELDS_IN_HEAD: usize = 128;
+
+/// Bytes that a guest's own fields may take in the host, which stores each with some of its own.
+pub(crate) const FIELDS: usize = 128 << 10;
+
+/// Bytes that a guest writes to a body at once; the host holds two such chunks of each body.
+pub(crate) const CHUNK: usize = 64 << 10;
+
+/// Streams of one HTTP/2 connection: what RFC 9113 wants as the least.
+pub(crate) const STREAMS: u32 = 100;
+
+/// Bytes that a peer may send on one stream of HTTP/2 before a guest reads them.
+pub(crate) const STREAM_WINDOW: u32 = 64 << 10;
+
+/// The same for all streams of a connection: a few fast ones side by side.
+pub(crate) const CONNECTION_WINDOW: u32 = 256 << 10;
+
+/// How long a connection may be without a request, and a head may take to arrive: as nginx has it.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
+
+/// How long a peer may leave what is written to it untaken, or a body that a guest reads unsent.
+pub(crate) const STALLED: Duration = Duration::from_secs(60);
+
+/// How long a guest has for the head of its answer: as long as a gateway in front waits.
+pub(crate) const ANSWER: Duration = Duration::from_secs(60);
+
+/// How long a guest may go on once its answer is sent or nobody takes it any more.
+pub(crate) const AFTERWARDS: Duration = Duration::from_secs(30);
+
+/// How often a silent HTTP/2 connection is asked whether it is still there, and how long it has for
+/// its answer: a peer whose machine is gone holds its streams no longer.
+pub(crate) const PING: Duration = Duration::from_secs(30);
+
+/// How long a server that is to stop goes on accepting, so that who does not know yet is served.
+pub(crate) const DRAIN: Duration = Duration::from_secs(3);
+
+/// How long an instance that may serve further requests is kept without one.
+pub(crate) const KEPT: Duration = Duration::from_secs(1);
+
+/// How long no connection is accepted once the pod has no socket left for one, unless one of this
+/// server ends: the others of the pod tell nobody when theirs do.
+pub(crate) const REST: Duration = Duration::from_millis(100);
+
+/// How long a connection to the outside may take until the first byte can be sent: names, TCP, TLS.
+pub(crate) const CONNECT: Duration = Duration::from_secs(30);
+
+/// How long the head of an answer from outside may take where the guest names no time.
+pub(crate) const FIRST_BYTE: Duration = Duration::from_secs(600);
+
+/// The same between two pieces of its body.
+pub(crate) const BETWEEN_BYTES: Duration = Duration::from_secs(600);

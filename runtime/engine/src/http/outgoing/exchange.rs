@@ -1,0 +1,164 @@
+//! One request to outside: a connection, its head, and the driving of both bodies.
+//!
+//! ```text
+//! name ── TCP ── TLS ──┬── HTTP/1.1 ──┐
+//!  └── connect time ───┴── HTTP/2  ───┴── head ── told ── bodies to their ends
+//!                                    └ first byte ┘   └ between bytes ┘
+//! ```
+
+use std::pin::pin;
+
+use http::header::HOST;
+use http::uri::{PathAndQuery, Uri};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper::rt::{Read, Write};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use net::PodNet;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+
+use super::Beside;
+use super::reach::Target;
+use super::tls::{self, Tls};
+use crate::http::limits;
+use crate::http::patience::{Patient, PatientBody};
+
+/// What a request needs.
+pub(super) struct Exchange {
+    pub(super) net: PodNet,
+    pub(super) tls: Tls,
+    pub(super) beside: Beside,
+    pub(super) options: RequestOptions,
+}
+
+/// An answer whose body may take so long between two pieces.
+pub(super) type Answer = Response<PatientBody<Incoming>>;
+
+/// Who waits for it.
+type Told = oneshot::Sender<Result<Answer, Error>>;
+
+/// The connection of an exchange, still of either sort.
+enum Connected {
+    Plain(net::TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<net::TcpStream>>),
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    /// Carries the request out. Ends once the answer's body has been read.
+    pub(super) async fn run(self, request: Request<WasiBody>, told: Told) {
+        let connect = self.options.connect_timeout.unwrap_or(limits::CONNECT);
+        let connected = tokio::time::timeout(connect, self.connect(request.uri())).await;
+        match connected.unwrap_or(Err(Error::ConnectionTimeout)) {
+            Err(error) => drop(told.send(Err(error))),
+            Ok(Connected::Plain(stream)) => self.over_http1(stream, request, told).await,
+            Ok(Connected::Tls(stream)) if tls::is_http2(&stream) => {
+                self.over_http2(*stream, request, told).await;
+            }
+            Ok(Connected::Tls(stream)) => self.over_http1(*stream, request, told).await,
+        }
+    }
+
+    async fn connect(&self, uri: &Uri) -> Result<Connected, Error> {
+        let target = Target::of(uri)?;
+        let stream = target.connect(&self.net).await?;
+        if !target.is_tls {
+            return Ok(Connected::Plain(stream));
+        }
+        let stream = self.tls.connect(&target.host, stream).await?;
+        Ok(Connected::Tls(Box::new(stream)))
+    }
+
+    async fn over_http1<S>(self, stream: S, mut request: Request<WasiBody>, told: Told)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        // The authority stands in the Host field.
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        let begun = http1::Builder::new()
+            .max_buf_size(limits::HEAD)
+            .max_headers(limits::FIELDS_IN_HEAD)
+            .handshake(self.io(stream))
+            .await;
+        match begun {
+            Err(error) => drop(told.send(Err(error.into()))),
+            Ok((mut sender, connection)) => {
+                let sending = async move { sender.send_request(request).await };
+                self.drive(sending, connection, told).await;
+            }
+        }
+    }
+
+    async fn over_http2<S>(self, stream: S, mut request: Request<WasiBody>, told: Told)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        request.headers_mut().remove(HOST);
+        let begun = http2::Builder::new(self.beside.clone())
+            .timer(TokioTimer::new())
+            .max_header_list_size(limits::HEAD_LIST)
+            .initial_stream_window_size(limits::STREAM_WINDOW)
+            .initial_connection_window_size(limits::CONNECTION_WINDOW)
+            .max_send_buf_size(limits::CHUNK)
+            .keep_alive_interval(limits::PING)
+            .keep_alive_timeout(limits::PING)
+            .handshake(self.io(stream))
+            .await;
+        match begun {
+            Err(error) => drop(told.send(Err(error.into()))),
+            Ok((mut sender, connection)) => {
+                let sending = async move { sender.send_request(request).await };
+                self.drive(sending, connection, told).await;
+            }
+        }
+    }
+
+    fn io<S>(&self, stream: S) -> impl Read + Write + Unpin + Send + use<S>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        TokioIo::new(Patient::new(stream, self.between_bytes()))
+    }
+
+    /// Drives the connection until the head of the answer is there, tells it, and drives on.
+    async fn drive(
+        &self,
+        sending: impl Future<Output = hyper::Result<Response<Incoming>>>,
+        connection: impl Future<Output = hyper::Result<()>>,
+        told: Told,
+    ) {
+        let mut connection = pin!(connection);
+        let mut is_over = false;
+        let head = {
+            let first_byte = self.options.first_byte_timeout;
+            let mut late = pin!(tokio::time::sleep(first_byte.unwrap_or(limits::FIRST_BYTE)));
+            let mut sending = pin!(sending);
+            loop {
+                tokio::select! {
+                    biased;
+                    head = &mut sending => break head.map_err(Error::from),
+                    // The sending tells why.
+                    _ = &mut connection, if !is_over => is_over = true,
+                    () = &mut late => break Err(Error::HttpResponseTimeout),
+                }
+            }
+        };
+        let is_answered = head.is_ok();
+        let most = self.between_bytes();
+        let head = head.map(|head| head.map(|body| PatientBody::new(body, most)));
+        let is_awaited = told.send(head).is_ok();
+        if is_answered && is_awaited && !is_over {
+            // What goes wrong from now on, the bodies tell.
+            let _ = connection.await;
+        }
+    }
+
+    fn between_bytes(&self) -> std::time::Duration {
+        let between = self.options.between_bytes_timeout;
+        between.unwrap_or(limits::BETWEEN_BYTES)
+    }
+}

@@ -1,0 +1,329 @@
+//! One request: checked, given to a guest, answered.
+//!
+//! ```text
+//! wait for a place ──> instance ──> handle ──┬─ head set ──> answer; the guest goes on in its own task
+//!                                            ├─ ended without ──> 500
+//!                                            ├─ head does not come ──> 504, the guest is ended
+//!                                            └─ client gone ──> the guest goes on, as long as that
+//! ```
+//!
+//! Until the head is set the guest runs inside the task of its connection, so that a short request
+//! costs no further task. A request that has begun runs to its end even if its client leaves, since
+//! nobody knows what it was in the middle of.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use model::runtime::Exit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+use super::answer::{AnswerBody, Course, Uncut, status_of, text};
+use super::connection::Busy;
+use super::instances::{Out, Serving};
+use super::limits;
+use super::server::Server;
+use crate::account::OOM_KILLED;
+use crate::instance::failed;
+
+/// What a guest gives for a head.
+type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
+
+/// A guest at its request: whether it was done.
+type Guest = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// What comes of a guest first.
+enum Came {
+    Head(Option<Head>),
+    /// It has ended, well or not.
+    End {
+        well: bool,
+        head: Option<Head>,
+    },
+}
+
+/// A guest at its request, with its place among those that are answered at once. Dropped before it
+/// is done, it goes on in a task of its own.
+struct Running {
+    server: Arc<Server>,
+    asked: Asked,
+    course: Arc<Course>,
+    guest: Option<(Guest, OwnedSemaphorePermit)>,
+}
+
+/// What was asked, for the log.
+#[derive(Clone)]
+struct Asked {
+    method: Method,
+    uri: Uri,
+}
+
+impl Server {
+    /// Answers a request.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        busy: Busy,
+    ) -> Response<AnswerBody> {
+        if let Err(why) = check(&mut request) {
+            return text(StatusCode::BAD_REQUEST, why, busy);
+        }
+        let Some(place) = self.place().await else {
+            let why = "the server is ending";
+            return text(StatusCode::SERVICE_UNAVAILABLE, why, busy);
+        };
+        let (mut running, mut head) = Running::begin(self, request, place);
+        let Ok(came) = tokio::time::timeout(limits::ANSWER, running.come(&mut head)).await else {
+            running.end("no answer came in time").await;
+            let why = "the component did not answer in time";
+            return text(StatusCode::GATEWAY_TIMEOUT, why, busy);
+        };
+        let (head, well) = match came {
+            Came::Head(head) => {
+                running.go_on();
+                (head, true)
+            }
+            Came::End { well, head } => (head, well),
+        };
+        // What a guest that has failed began to say is not begun to be sent.
+        let head = head.filter(|_| well);
+        if !matches!(head, Some(Ok(_))) {
+            running.course.has_no_body();
+        }
+        match head {
+            Some(Ok(head)) => {
+                let course = Arc::clone(&running.course);
+                head.map(|body| AnswerBody::of_guest(body, course, busy))
+            }
+            Some(Err(code)) => {
+                let status = status_of(&code);
+                text(
+                    status,
+                    &format!("the component gives no answer: {code}"),
+                    busy,
+                )
+            }
+            None if well => {
+                running.log("it ended without an answer").await;
+                let why = "the component ended without an answer";
+                text(StatusCode::INTERNAL_SERVER_ERROR, why, busy)
+            }
+            None => {
+                let why = "the component failed; its container's log tells how";
+                text(StatusCode::INTERNAL_SERVER_ERROR, why, busy)
+            }
+        }
+    }
+
+    /// A guest handles a request; whether it was done. What went wrong is told.
+    async fn handle(
+        self: Arc<Self>,
+        asked: Asked,
+        request: Request<Incoming>,
+        out: Out,
+        course: Arc<Course>,
+    ) -> bool {
+        let handled = self.try_handle(request, out, course).await;
+        let Err(error) = handled else {
+            return true;
+        };
+        let exit = failed(&error);
+        if exit.reason == OOM_KILLED {
+            // As everywhere: the whole container ends, and this task with it.
+            self.program().account.end_all(&exit);
+        }
+        self.log(&asked, &told(exit)).await;
+        false
+    }
+
+    async fn try_handle(
+        &self,
+        request: Request<Incoming>,
+        out: Out,
+        course: Arc<Course>,
+    ) -> wasmtime::Result<()> {
+        let mut instance: Serving = self.instance().await?;
+        // Dropped before the instance is, in whichever way this ends: the body of its answer, which
+        // ends with it, is then known not to be whole.
+        let mut uncut = Uncut::new(course);
+        instance.handle(request, out).await?;
+        uncut.keep();
+        self.instances().give_back(instance);
+        Ok(())
+    }
+
+    /// A line of the container's standard error.
+    async fn log(&self, asked: &Asked, what: &str) {
+        let Asked { method, uri } = asked;
+        let line = format!("{method} {uri}: {what}\n");
+        self.errors().write(Bytes::from(line)).await;
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Gives the request to a guest, which does not run yet.
+    fn begin(
+        server: Arc<Server>,
+        request: Request<Incoming>,
+        place: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Head>) {
+        let asked = Asked {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        };
+        let course = Arc::<Course>::default();
+        let (sender, head) = oneshot::channel();
+        let out = Out {
+            // Nobody waits for it any more where the client has left.
+            send: Box::new(move |head| drop(sender.send(head))),
+        };
+        let guest = Arc::clone(&server).handle(asked.clone(), request, out, Arc::clone(&course));
+        let running = Self {
+            server,
+            asked,
+            course,
+            guest: Some((Box::pin(guest), place)),
+        };
+        (running, head)
+    }
+
+    /// Runs the guest until there is a head, or it has ended.
+    async fn come(&mut self, head: &mut oneshot::Receiver<Head>) -> Came {
+        poll_fn(|cx| {
+            if let Some((guest, _)) = &mut self.guest
+                && let Poll::Ready(well) = guest.as_mut().poll(cx)
+            {
+                self.guest = None;
+                let head = head.try_recv().ok();
+                return Poll::Ready(Came::End { well, head });
+            }
+            let head = std::task::ready!(Pin::new(&mut *head).poll(cx));
+            // Without one the guest has let go of the request and runs on all the same.
+            Poll::Ready(Came::Head(head.ok()))
+        })
+        .await
+    }
+
+    /// Ends the guest.
+    async fn end(&mut self, why: &str) {
+        self.guest = None;
+        self.log(&format!("{why}: it is ended")).await;
+    }
+
+    /// Has the guest go on in a task of its own until it ends, or for so long after its answer.
+    fn go_on(&mut self) {
+        let Some((mut guest, place)) = self.guest.take() else {
+            return;
+        };
+        let (server, asked) = (Arc::clone(&self.server), self.asked.clone());
+        let course = Arc::clone(&self.course);
+        self.server.tasks().spawn(async move {
+            let _place = place;
+            let late = async {
+                course.body_gone().await;
+                tokio::time::sleep(limits::AFTERWARDS).await;
+            };
+            tokio::select! {
+                biased;
+                _ = &mut guest => return,
+                () = late => {}
+            }
+            drop(guest);
+            let why = "it went on for too long after its answer: it is ended";
+            server.log(&asked, why).await;
+        });
+    }
+
+    async fn log(&mut self, what: &str) {
+        self.server.log(&self.asked, what).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some((mut guest, place)) = self.guest.take() else {
+            return;
+        };
+        let (server, asked) = (Arc::clone(&self.server), self.asked.clone());
+        self.server.tasks().spawn(async move {
+            let _place = place;
+            let ended = tokio::time::timeout(limits::ANSWER, &mut guest).await;
+            if ended.is_err() {
+                drop(guest);
+                let why = "no answer came in time, and its client has left: it is ended";
+                server.log(&asked, why).await;
+            }
+        });
+    }
+}
+
+/// How a request ended, for the log.
+fn told(exit: Exit) -> String {
+    if exit.message.is_empty() {
+        format!("it ended itself with code {}", exit.code)
+    } else {
+        exit.message
+    }
+}
+
+/// Makes sure that a guest finds an authority, which WASI wants every request to have.
+///
+/// # Errors
+/// What is wrong with the request.
+fn check<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+    if request.uri().authority().is_some() {
+        return Ok(());
+    }
+    match request.headers().get(HOST) {
+        Some(host) if host.to_str().is_ok() => Ok(()),
+        Some(_) => Err("the Host field is no text"),
+        None if request.version() < Version::HTTP_11 => {
+            let host = HeaderValue::from_static("localhost");
+            request.headers_mut().insert(HOST, host);
+            Ok(())
+        }
+        None => Err("the Host field is missing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_an_authority_or_is_too_old_to_need_one() {
+        let request = |version, uri: &str, host: Option<&[u8]>| {
+            let mut request = Request::builder().version(version).uri(uri);
+            if let Some(host) = host {
+                request = request.header(HOST, host);
+            }
+            request.body(()).unwrap()
+        };
+        for (version, uri, host, good) in [
+            (Version::HTTP_11, "/", Some(&b"a:80"[..]), true),
+            (Version::HTTP_11, "/", Some(&b"\xff"[..]), false),
+            (Version::HTTP_11, "/", None, false),
+            (Version::HTTP_11, "http://a/", None, true),
+            (Version::HTTP_2, "http://a/", None, true),
+            (Version::HTTP_10, "/", None, true),
+        ] {
+            let mut request = request(version, uri, host);
+            assert_eq!(
+                check(&mut request).is_ok(),
+                good,
+                "{version:?} {uri} {host:?}"
+            );
+            let known = request.uri().authority().is_some() || request.headers().contains_key(HOST);
+            assert!(known || !good);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Imports that nobody provides: named before anything starts, with what would provide them.
+
+/// The packages that components get from us, with the versions that they have here.
+const PROVIDED: [&str; 7] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
+
+/// The package of our own.
+const OWN: &str = "wasmpod:pod/";
+
+/// Packages that somebody may want, and what to do instead.
+const KNOWN: [(&str, &str); 7] = [
+    (
+        "wasi:config/",
+        "this version provides no wasi:config: read variables of the environment, or mount a ConfigMap as files",
+    ),
+    (
+        "wasi:keyvalue/",
+        "this version provides no wasi:keyvalue: keep data in files of a volume, or in a store beside it over a socket",
+    ),
+    (
+        "wasi:logging/",
+        "this version provides no wasi:logging: write to standard error, which is the container's log",
+    ),
+    ("wasi:nn/", "no machine learning is offered to guests"),
+    (
+        "wasi:tls/",
+        "guests speak TLS with a library of their own, or over wasi:http/outgoing-handler",
+    ),
+    (
+        "wasi:blobstore/",
+        "keep data in files of a volume, or call a store over wasi:http/outgoing-handler",
+    ),
+    (
+        "wasmcloud:",
+        "it is an interface of another host's: build the component for plain WASI 0.2",
+    ),
+];
+
+/// The most imports that are told: the first few say what the rest would.
+const TOLD: usize = 5;
+
+/// What is missing of these imports, where something is.
+pub(super) fn told(imports: &[String]) -> Option<String> {
+    let missing: Vec<String> = imports
+        .iter()
+        .filter(|name| !is_provided(name))
+        .take(TOLD)
+        .map(|name| format!("{name} ({})", remedy(name)))
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "the component imports what nobody provides: {}",
+        missing.join("; ")
+    ))
+}
+
+fn is_provided(import: &str) -> bool {
+    let is_ours = import.starts_with(OWN);
+    let is_wasi = PROVIDED.iter().any(|package| import.starts_with(package));
+    // A world's own functions and types have no version; they are missing too.
+    is_ours || (is_wasi && import.contains("@0.2"))
+}
+
+fn remedy(import: &str) -> &'static str {
+    let known = KNOWN
+        .iter()
+        .find(|(package, _)| import.starts_with(package));
+    if let Some((_, remedy)) = known {
+        return remedy;
+    }
+    if import.starts_with("wasi:") && import.contains("@0.3") {
+        return "this version runs WASI 0.2: build it for that";
+    }
+    if import.starts_with("wasi:") {
+        return "this version provides WASI 0.2 and wasi:http 0.2: build it for those";
+    }
+    "compose it with a component that exports that, for example with `wac plug`"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_with_a_remedy() {
+        let told = |imports: &[&str]| {
+            let imports: Vec<String> = imports.iter().map(|name| (*name).to_owned()).collect();
+            told(&imports)
+        };
+        assert_eq!(
+            told(&["wasi:io/poll@0.2.3", "wasmpod:pod/identity@0.1.0"]),
+            None
+        );
+        for (import, remedy) in [
+            ("wasi:keyvalue/store@0.2.0-draft", "volume"),
+            ("wasi:sockets/types@0.3.0", "build it for that"),
+            ("shop:cart/prices@1.0.0", "wac plug"),
+            ("log", "wac plug"),
+        ] {
+            let told = told(&["wasi:io/poll@0.2.3", import]).expect(import);
+            assert!(told.contains(import) && told.contains(remedy), "{told}");
+        }
+    }
+}

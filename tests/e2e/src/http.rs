@@ -1,0 +1,306 @@
+//! Http servers and clients of `wasi:http`, with curl on the other side.
+
+mod curl;
+mod https;
+mod multiplexed;
+mod outgoing;
+mod stopping;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use anyhow::ensure;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use self::curl::{Answer, Curl, has_curl};
+use crate::harness::{PATIENCE, PLACEMENTS, Pod, Run, Running, skip};
+
+/// Where the guest listens.
+const PORT: u16 = 8080;
+
+/// A server in the pod `p` as its container `c`, ready when it answers; with further fields.
+fn server(fields: Value) -> Pod {
+    let mut all = json!({
+        "ports": [{"containerPort": PORT}],
+        "readinessProbe": {"httpGet": {"path": "/hello", "port": PORT}, "periodSeconds": 1},
+    });
+    if let (Value::Object(all), Value::Object(fields)) = (&mut all, fields) {
+        all.extend(fields);
+    }
+    Pod::one("http", &[], all).spec(json!({"terminationGracePeriodSeconds": 8}))
+}
+
+/// Starts a run and waits until its pod `p` is ready.
+fn start(run: Run) -> anyhow::Result<(Running, SocketAddr)> {
+    let mut running = run.start()?;
+    let address = running.wait_ready("p")?;
+    Ok((running, SocketAddr::new(address, PORT)))
+}
+
+/// Stops a run, whose server must end by itself.
+fn stop(running: Running) -> anyhow::Result<()> {
+    running.signal(Signal::INT)?;
+    let ended = running.finish()?;
+    let transcript = ended.said.transcript();
+    let end = ended.said.terminated("p", "c");
+    ensure!(
+        end["exitCode"] == 0 && end["reason"] == "Completed",
+        "{transcript}"
+    );
+    ensure!(
+        ended.said.container("p", "c")["restartCount"] == 0,
+        "{transcript}"
+    );
+    Ok(())
+}
+
+#[test]
+fn each_request_has_an_instance_of_its_own() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    for placement in PLACEMENTS {
+        let (running, address) = start(Run::of(server(Value::Null))?.placed(placement))?;
+        for version in ["--http1.1", "--http2-prior-knowledge"] {
+            let curl = || Curl::new().args([version]);
+            for id in ["one", "two"] {
+                let answer = curl().field("x-id", id).get(address, "/hello")?;
+                ensure!(answer.status == 200, "{placement} {version}: {answer:?}");
+                ensure!(
+                    answer.body == format!("hello 1 {id}\n"),
+                    "{placement}: {answer:?}"
+                );
+            }
+        }
+        let thrice = Curl::new().get_all(address, &["/hello", "/hello", "/hello"])?;
+        ensure!(
+            thrice == "hello 1 \nhello 1 \nhello 1 \n",
+            "{placement}: {thrice:?}"
+        );
+        stop(running)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_instance_serves_as_many_requests_as_the_pod_says() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    let reuse = json!({"annotations": {"wasmpod.dev/http-reuse": "3"}});
+    // No probe, whose requests would count too.
+    let pod = server(json!({"readinessProbe": {"tcpSocket": {"port": PORT}}}));
+    let (running, address) = start(Run::of(pod.metadata(reuse))?)?;
+    let told = Curl::new().get_all(address, &["/hello"; 5])?;
+    ensure!(
+        told == "hello 1 \nhello 2 \nhello 3 \nhello 1 \nhello 2 \n",
+        "{told:?}"
+    );
+    // One that has trapped serves nobody again.
+    Curl::new().get(address, "/trap")?;
+    let told = Curl::new().get(address, "/hello")?;
+    ensure!(told.body == "hello 1 \n", "{told:?}");
+    stop(running)
+}
+
+#[test]
+fn a_guest_has_its_request_its_variables_and_its_volumes() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    let config =
+        "---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {note: written}}\n";
+    let pod = server(json!({
+        "env": [{"name": "NAME", "value": "Ada"}],
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }));
+    let pod = pod.spec(json!({"volumes": [{"name": "v", "configMap": {"name": "m"}}]}));
+    let (running, address) = start(Run::of(format!("{config}{pod}"))?)?;
+    let get = |path| Curl::new().get(address, path);
+    ensure!(get("/env/NAME")?.body == "Ada");
+    ensure!(get("/file/v/note")?.body == "written");
+    let head = Curl::new()
+        .field("x-id", "7")
+        .get(address, "/head?q=1")?
+        .body;
+    ensure!(head.contains("path /head?q=1\n"), "{head}");
+    ensure!(head.contains(&format!("authority {address}\n")), "{head}");
+    ensure!(
+        head.contains("x-id: 7\n") && !head.contains("connection"),
+        "{head}"
+    );
+    stop(running)
+}
+
+#[test]
+fn bodies_of_any_length_go_both_ways() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    let (running, address) = start(Run::of(server(Value::Null))?)?;
+    // More than all buffers on the way hold.
+    let length = 20 << 20;
+    let sent = running.home().join("sent");
+    std::fs::write(&sent, vec![b'e'; length])?;
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let body = format!("@{}", sent.display());
+        let curl = Curl::new().args([version, "--data-binary", &body, "--header", "Expect:"]);
+        let answer = curl.get(address, "/echo")?;
+        let is_whole = answer.body.len() == length && answer.body.bytes().all(|b| b == b'e');
+        ensure!(is_whole, "{version}: {} bytes came back", answer.body.len());
+        let answer = Curl::new().args([version]).get(address, "/big/3000000")?;
+        ensure!(
+            answer.body.len() == 3_000_000,
+            "{version}: {}",
+            answer.body.len()
+        );
+    }
+    stop(running)
+}
+
+#[test]
+fn trailers_go_both_ways() -> anyhow::Result<()> {
+    let (running, address) = start(Run::of(server(Value::Null))?)?;
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(
+        b"POST /echo HTTP/1.1\r\nHost: p\r\nTE: trailers\r\nTrailer: x-sum\r\n\
+          Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+          5\r\nfirst\r\n6\r\nsecond\r\n0\r\nx-sum: 11\r\n\r\n",
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    ensure!(
+        answer.contains("first") && answer.contains("second"),
+        "{answer}"
+    );
+    ensure!(answer.ends_with("0\r\nx-sum: 11\r\n\r\n"), "{answer}");
+    stop(running)
+}
+
+#[test]
+fn what_a_guest_writes_is_sent_before_it_ends() -> anyhow::Result<()> {
+    let (running, address) = start(Run::of(server(Value::Null))?)?;
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    // The whole takes ten minutes.
+    stream.write_all(b"GET /pieces/6000/100 HTTP/1.1\r\nHost: p\r\n\r\n")?;
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("piece 2\n") {
+        let mut some = [0; 4096];
+        let count = stream.read(&mut some)?;
+        ensure!(count > 0, "it ended: {}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&some[..count]);
+    }
+    // The guest learns that its client is gone.
+    drop(stream);
+    let mut running = running;
+    running.wait_log("p", "c", "the client has left at piece")?;
+    stop(running)
+}
+
+#[test]
+fn a_guest_that_gives_no_answer_is_answered_for_and_the_server_goes_on() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    let (mut running, address) = start(Run::of(server(Value::Null))?)?;
+    for (path, status, told) in [
+        ("/trap", 500, "failed"),
+        ("/nothing", 500, "without an answer"),
+        ("/error", 403, "no answer"),
+        ("/exit", 500, "failed"),
+    ] {
+        let answer: Answer = Curl::new().get(address, path)?;
+        ensure!(answer.status == status, "{path}: {answer:?}");
+        ensure!(answer.body.contains(told), "{path}: {answer:?}");
+        ensure!(Curl::new().get(address, "/hello")?.body == "hello 1 \n");
+    }
+    running.wait_log("p", "c", "GET /trap: wasm trap: wasm `unreachable`")?;
+    running.wait_log("p", "c", "GET /nothing: it ended without an answer")?;
+    // Half of an answer is never taken for the whole.
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let code = Curl::new().args([version]).fails(address, "/cut")?;
+        ensure!(
+            code == 18 || code == 92,
+            "{version}: curl ended with {code}"
+        );
+    }
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /hello HTTP/1.1\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    stop(running)
+}
+
+#[test]
+fn a_guest_that_computes_holds_up_no_other() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    let (running, address) = start(Run::of(server(Value::Null))?)?;
+    let spinning = Curl::new().spawn(address, "/spin")?;
+    for _ in 0..10 {
+        let answer = Curl::new().get(address, "/hello")?;
+        ensure!(answer.body == "hello 1 \n", "{answer:?}");
+    }
+    // It has the grace period, and no longer.
+    running.signal(Signal::INT)?;
+    let ended = running.finish()?;
+    drop(spinning);
+    let transcript = ended.said.transcript();
+    ensure!(
+        ended.said.terminated("p", "c")["exitCode"] == 137,
+        "{transcript}"
+    );
+    Ok(())
+}
+
+#[test]
+fn requests_that_take_too_much_memory_together_end_the_container() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    let limit = json!({"resources": {"limits": {"memory": "64Mi"}}});
+    let (running, address) = start(Run::of(server(limit))?)?;
+    // Answered or not, depending on which of the two is quicker.
+    drop(Curl::new().spawn(address, "/hoard")?.answer());
+    let ended = running.finish()?;
+    let transcript = ended.said.transcript();
+    let end = ended.said.terminated("p", "c");
+    ensure!(
+        end["reason"] == "OOMKilled" && end["exitCode"] == 137,
+        "{transcript}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_port_belongs_to_one_server_of_a_pod() -> anyhow::Result<()> {
+    let ports = || json!({"ports": [{"containerPort": PORT}]});
+    let pod = Pod::new("p")
+        .container("c", "http", &[], ports())
+        .container("d", "http", &[], json!({}));
+    let mut running = Run::of(pod)?.start()?;
+    let ended = ["c", "d"];
+    let status = running.wait_for("one that ends", |line| {
+        let status = line.status("p")?;
+        let of = |name: &&str| {
+            let list = status["containerStatuses"].as_array()?;
+            let found = list.iter().find(|status| status["name"] == **name)?;
+            let end = &found["state"]["terminated"];
+            end.is_object().then(|| end.clone())
+        };
+        ended.iter().find_map(of)
+    })?;
+    let message = status["message"].as_str().unwrap_or_default();
+    ensure!(message.contains("cannot listen at port 8080"), "{status}");
+    ensure!(message.contains("containerPort of its own"), "{status}");
+    running.signal(Signal::INT)?;
+    running.finish()?;
+    Ok(())
+}
