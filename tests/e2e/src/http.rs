@@ -280,6 +280,18 @@ fn requests_that_take_too_much_memory_together_end_the_container() -> anyhow::Re
 }
 
 #[test]
+fn a_server_is_no_program_that_exec_could_run() -> anyhow::Result<()> {
+    let hook = json!({"lifecycle": {"postStart": {"exec": {"command": ["http.wasm"]}}}});
+    let ended = Run::of(server(hook))?.finish()?;
+    let transcript = ended.said.transcript();
+    ensure!(
+        transcript.contains("the container is an http server"),
+        "{transcript}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_port_belongs_to_one_server_of_a_pod() -> anyhow::Result<()> {
     let ports = || json!({"ports": [{"containerPort": PORT}]});
     let pod = Pod::new("p")

@@ -1,6 +1,7 @@
 //! What can be measured: groups of cases.
 
 mod hostile;
+mod http;
 mod localhost;
 mod startup;
 
@@ -17,7 +18,7 @@ pub(crate) struct Group {
 }
 
 /// In the order in which they run.
-static GROUPS: [Group; 3] = [
+static GROUPS: [Group; 4] = [
     Group {
         name: "startup",
         measure: startup::measure,
@@ -25,6 +26,10 @@ static GROUPS: [Group; 3] = [
     Group {
         name: "localhost",
         measure: localhost::measure,
+    },
+    Group {
+        name: "http",
+        measure: http::measure,
     },
     Group {
         name: "hostile",
@@ -59,7 +64,7 @@ mod tests {
     #[test]
     fn groups_are_chosen_by_name() {
         let cases: [(&[&str], Option<&[&str]>); 4] = [
-            (&[], Some(&["startup", "localhost", "hostile"])),
+            (&[], Some(&["startup", "localhost", "http", "hostile"])),
             (&["localhost"], Some(&["localhost"])),
             (&["localhost", "startup"], Some(&["startup", "localhost"])),
             (&["localhost", "starts"], None),

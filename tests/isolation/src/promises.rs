@@ -23,12 +23,13 @@ enum Quantile {
 
 #[derive(Clone, Copy)]
 enum Bound {
+    AtLeast(f64),
     AtMost(f64),
     Below(f64),
     Above(f64),
 }
 
-const PROMISES: [Promise; 8] = [
+const PROMISES: [Promise; 11] = [
     Promise {
         case: "pod-start",
         contender: "wasmpod",
@@ -72,6 +73,27 @@ const PROMISES: [Promise; 8] = [
         bound: Bound::Above(1.0),
     },
     Promise {
+        case: "hello-fresh",
+        contender: "wasmpod",
+        unit: "per_cpu_s",
+        of: Quantile::Median,
+        bound: Bound::AtLeast(45_000.0),
+    },
+    Promise {
+        case: "hello-fresh",
+        contender: "wasmpod/wasmtime-serve-pooled",
+        unit: RATIO,
+        of: Quantile::Median,
+        bound: Bound::AtLeast(1.5),
+    },
+    Promise {
+        case: "hello-reused",
+        contender: "wasmpod/wasmtime-serve-pooled",
+        unit: RATIO,
+        of: Quantile::Median,
+        bound: Bound::AtLeast(1.05),
+    },
+    Promise {
         case: "victim-http",
         contender: "worst",
         unit: "us",
@@ -104,6 +126,7 @@ impl Promise {
     /// What a person reads: kept or missed, and by how much.
     fn verdict(&self, value: f64) -> String {
         let (word, bound, is_kept) = match self.bound {
+            Bound::AtLeast(bound) => ("at least", bound, value >= bound),
             Bound::AtMost(bound) => ("at most", bound, value <= bound),
             Bound::Below(bound) => ("below", bound, value < bound),
             Bound::Above(bound) => ("above", bound, value > bound),
@@ -143,6 +166,7 @@ mod tests {
             (Bound::AtMost(1.5), 1.5, "kept   at most 1.50 us: 1.50"),
             (Bound::AtMost(1.5), 1.6, "MISSED at most 1.50 us: 1.60"),
             (Bound::Below(0.5), 0.5, "MISSED below 0.50 us: 0.50"),
+            (Bound::AtLeast(1.5), 1.5, "kept   at least 1.50 us: 1.50"),
             (Bound::Above(1.0), 1.2, "kept   above 1.00 us: 1.20"),
         ];
         for (bound, median, wanted) in cases {

@@ -24,11 +24,11 @@ const PROGRAMS: [Program; 2] = [
 /// The wasmtime line that the engine is built on: the same compiler and runtime on both sides.
 const WASMTIME: &str = "~48";
 
-/// What takes part in `wasmtime run` and `wasmtime compile`; left out are its other commands
+/// What takes part in `wasmtime run`, `serve` and `compile`; left out are its other commands
 /// (debugger, explorer, wast, wizer) and hosts (nn, tls, key-value), which a start does not touch.
 const WASMTIME_FEATURES: &str = "addr2line,backtrace,cache,compile,component-model,\
     component-model-async,config,cranelift,demangle,gc,gc-drc,gc-null,logging,\
-    parallel-compilation,pooling-allocator,run,threads";
+    parallel-compilation,pooling-allocator,run,serve,threads";
 
 /// Installs every peer that is absent.
 pub(crate) fn run() -> anyhow::Result<()> {

@@ -32,6 +32,9 @@ pub(crate) const FIELDS: usize = 128 << 10;
 /// Bytes that a guest writes to a body at once; the host holds two such chunks of each body.
 pub(crate) const CHUNK: usize = 64 << 10;
 
+/// Characters of a request's target that the container's log shows: enough to know it again.
+pub(crate) const TARGET_IN_LOG: usize = 256;
+
 /// Streams of one HTTP/2 connection: what RFC 9113 wants as the least.
 pub(crate) const STREAMS: u32 = 100;
 

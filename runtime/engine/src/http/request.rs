@@ -162,7 +162,9 @@ impl Server {
     /// A line of the container's standard error.
     async fn log(&self, asked: &Asked, what: &str) {
         let Asked { method, uri } = asked;
-        let line = format!("{method} {uri}: {what}\n");
+        let mut target = uri.to_string();
+        target.truncate(target.floor_char_boundary(limits::TARGET_IN_LOG));
+        let line = format!("{method} {target}: {what}\n");
         self.errors().write(Bytes::from(line)).await;
     }
 }

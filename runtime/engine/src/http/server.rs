@@ -26,6 +26,7 @@ use super::limits;
 use super::outgoing::Outgoing;
 use super::tasks::{Beside, Tasks, TasksOwner};
 use crate::guest::Guest;
+use crate::health::Health;
 use crate::image::Entry;
 use crate::instance::{Engine, Farewell, Program, exited};
 use crate::output::{Output, OutputSink};
@@ -46,6 +47,8 @@ pub(super) struct Server {
     stop: Arc<Stop>,
     sink: OutputSink,
     errors: Output,
+    /// What guests say of it, which together may say no more than one could.
+    health: Health,
     instances: Instances,
     builder: Builder<Beside>,
     places: Arc<Semaphore>,
@@ -100,6 +103,7 @@ impl Server {
         let sink = OutputSink::new(program.id, program.reports.clone());
         Self {
             errors: Output::new(sink.clone(), Stream::Stderr, false),
+            health: Health::new(program.id, program.reports.clone()),
             sink,
             instances: Instances::new(&program.identity.annotations),
             builder: connection::builder(Beside(Arc::clone(&tasks))),
@@ -161,6 +165,7 @@ impl Server {
         };
         let (sink, stop) = (self.sink.clone(), Arc::clone(&self.stop));
         let mut guest = Guest::new(&self.program, sink, None, stop);
+        guest.health = self.health.clone();
         let account = Arc::clone(&self.program.account);
         let net = self.program.net.clone();
         guest.set_outgoing(Outgoing::new(self.engine.clone(), account, net));

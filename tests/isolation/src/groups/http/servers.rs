@@ -1,0 +1,173 @@
+//! Who serves, and how: the same component each time, compiled before.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+
+use super::load::Load;
+use crate::bench::Bench;
+use crate::process::{self, Running};
+
+/// Bytes of a memory and of a table that stay mapped between two instances: as our engine has it.
+const RESIDENT: &str =
+    "pooling-memory-keep-resident=524288,pooling-table-keep-resident=65536,pooling-pagemap-scan=y";
+
+/// How long a server may take until it answers.
+const START: Duration = Duration::from_secs(60);
+
+/// How long is waited between two looks whether it does.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A way to serve.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    /// A pod of `wasmpod run`.
+    Wasmpod,
+    /// `wasmtime serve` with its pool set up as ours.
+    WasmtimePooled,
+    /// `wasmtime serve` as it is.
+    WasmtimeServe,
+}
+
+/// A server that runs; ended when dropped.
+pub(super) struct Server {
+    running: Running,
+    address: SocketAddr,
+}
+
+// === impl Way ===
+
+impl Way {
+    pub(super) const ALL: [Self; 3] = [Self::Wasmpod, Self::WasmtimePooled, Self::WasmtimeServe];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Wasmpod => "wasmpod",
+            Self::WasmtimePooled => "wasmtime-serve-pooled",
+            Self::WasmtimeServe => "wasmtime-serve",
+        }
+    }
+
+    fn command(self, bench: &Bench, address: SocketAddr, most: u32) -> anyhow::Result<Command> {
+        match self {
+            Self::Wasmpod => pod(bench, address, most),
+            Self::WasmtimePooled => {
+                let pool = format!("pooling-allocator=y,{RESIDENT}");
+                wasmtime(bench, &["-O", &pool], address, most)
+            }
+            Self::WasmtimeServe => wasmtime(bench, &[], address, most),
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// When there is no such server here, or it does not answer.
+    pub(super) fn start(way: Way, bench: &Bench, most: u32) -> anyhow::Result<Self> {
+        // Free now, and taken at once.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let running = Running::start(way.command(bench, address, most)?)?;
+        let server = Self { running, address };
+        let one = Load {
+            connections: 1,
+            requests: 1,
+            most,
+        };
+        let deadline = Instant::now() + START;
+        while TcpStream::connect(address).is_err() {
+            if Instant::now() > deadline {
+                bail!("{} does not listen", way.name());
+            }
+            thread::sleep(PAUSE);
+        }
+        one.put_on(address)?;
+        Ok(server)
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its threads have spent on a CPU.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(super) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let folder = format!("/proc/{}/task", self.running.pid().as_raw_nonzero());
+        let mut seconds = 0.0;
+        for thread in fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))? {
+            let path = thread?.path().join("schedstat");
+            // A thread may end between the two.
+            let Ok(told) = fs::read_to_string(path) else {
+                continue;
+            };
+            let nanos = told.split(' ').next().unwrap_or_default();
+            seconds += nanos.parse::<f64>().unwrap_or_default() / 1e9;
+        }
+        Ok(seconds)
+    }
+}
+
+/// A pod whose port is opened at this machine's.
+fn pod(bench: &Bench, address: SocketAddr, most: u32) -> anyhow::Result<Command> {
+    let image = bench.programs.guest("http", false);
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "http",
+            "annotations": {"wasmpod.dev/http-reuse": most.to_string()},
+        },
+        "spec": {"containers": [{
+            "name": "http",
+            "image": format!("file:{}", image.display()),
+            "ports": [{
+                "containerPort": 8080,
+                "hostPort": address.port(),
+                "hostIP": address.ip().to_string(),
+            }],
+        }]},
+    });
+    let manifest = bench.paths.work.join(format!("http-{most}.json"));
+    fs::write(&manifest, serde_json::to_vec(&pod)?)
+        .with_context(|| format!("cannot write {}", manifest.display()))?;
+    let mut command = Command::new(&bench.programs.wasmpod);
+    command.arg("run").arg("--data-dir").arg(&bench.paths.data);
+    command.args(["--output", "json", "-f"]).arg(&manifest);
+    Ok(command)
+}
+
+fn wasmtime(
+    bench: &Bench,
+    options: &[&str],
+    address: SocketAddr,
+    most: u32,
+) -> anyhow::Result<Command> {
+    let peer = bench
+        .wasmtime
+        .as_ref()
+        .map_err(|why| anyhow::anyhow!("{why}"))?;
+    let code = bench.paths.work.join("http.cwasm");
+    let mut compile = Command::new(&peer.path);
+    compile.args(["compile", "-o"]).arg(&code);
+    compile.arg(bench.programs.guest("http", false));
+    process::run(compile)?;
+    let mut command = Command::new(&peer.path);
+    command
+        .args(["serve", "--allow-precompiled", "-S", "cli"])
+        .args(options)
+        .args(["--addr", &address.to_string()])
+        .args(["--max-instance-reuse-count", &most.to_string()])
+        .arg(code)
+        .env("XDG_CONFIG_HOME", &bench.paths.work);
+    Ok(command)
+}
