@@ -1,0 +1,223 @@
+//! Importing: images of an archive to the store, each with its names.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::members::Members;
+use super::{ArchiveError, failed};
+use crate::manifest::{Config, Descriptor, Document, ManifestError, media};
+use crate::pull::{self, PullError};
+use crate::reference::Reference;
+use crate::store::{Lease, Store};
+use crate::{kind, limits};
+
+/// An image of `docker save`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Saved {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Vec<String>,
+}
+
+/// Brings the images of an archive (a tar, one compressed with gzip, or a directory with an OCI
+/// layout; `-` for standard input) into the store, and answers their names. `name` is given to one
+/// that has none. Reads all of it: not to be called where tasks run.
+///
+/// # Errors
+/// [`ArchiveError`]: what is wrong with it. Images before the fault stay.
+pub fn import(
+    store: &Store,
+    lease: &Lease,
+    path: &Path,
+    name: Option<&Reference>,
+) -> Result<Vec<(Reference, Descriptor)>, ArchiveError> {
+    let mut members = Members::new(store, lease);
+    if path == Path::new("-") {
+        read_tar(&mut members, std::io::stdin().lock())?;
+    } else if path.is_dir() {
+        members.read_directory(path)?;
+    } else {
+        let file = File::open(path).map_err(failed(format!("open {}", path.display())))?;
+        read_tar(&mut members, file)?;
+    }
+    let found = match (members.json("index.json"), members.json("manifest.json")) {
+        (Some(index), saved) => layout(store, &members, index, saved)?,
+        (None, Some(saved)) => docker(store, lease, &members, saved)?,
+        (None, None) => return Err(ArchiveError::NoImages),
+    };
+    let mut imported = Vec::new();
+    for (names, target) in found {
+        // Told now rather than when it is run.
+        pull::of_target(store, target.clone())?;
+        let names = match (names.is_empty(), name) {
+            (true, Some(name)) => vec![name.clone()],
+            (true, None) => return Err(ArchiveError::NoName),
+            (false, _) => names,
+        };
+        for name in names {
+            store.name(&name, &target)?;
+            imported.push((name, target.clone()));
+        }
+    }
+    match imported.is_empty() {
+        true => Err(ArchiveError::NoImages),
+        false => Ok(imported),
+    }
+}
+
+fn read_tar(members: &mut Members<'_>, reader: impl Read) -> Result<(), ArchiveError> {
+    let mut reader = BufReader::new(reader);
+    let is_gzip = {
+        let start = std::io::BufRead::fill_buf(&mut reader).map_err(failed("read the archive"))?;
+        start.starts_with(&[0x1f, 0x8b])
+    };
+    match is_gzip {
+        true => members.read_tar(flate2::read::MultiGzDecoder::new(reader).take(limits::IMAGE)),
+        false => members.read_tar(reader),
+    }
+}
+
+type Found = Vec<(Vec<Reference>, Descriptor)>;
+
+/// An OCI layout. Docker's own list of names beside it counts too.
+fn layout(
+    store: &Store,
+    members: &Members<'_>,
+    index: &[u8],
+    saved: Option<&[u8]>,
+) -> Result<Found, ArchiveError> {
+    let Document::Index(index) = Document::parse(index)? else {
+        return Err(ArchiveError::Member {
+            member: "index.json".to_owned(),
+            why: "it is no index".to_owned(),
+        });
+    };
+    let saved = saved.map(parse_saved).transpose()?.unwrap_or_default();
+    let mut found = Vec::new();
+    for entry in &index.manifests {
+        if entry.annotations.contains_key(media::DOCKER_REFERENCE_TYPE) {
+            continue;
+        }
+        if !members.holds(&entry.digest) {
+            return Err(ArchiveError::Missing(format!("blobs/{}", entry.digest)));
+        }
+        let name = entry.annotations.get(media::CONTAINERD_NAME);
+        let whole = entry.annotations.get(media::REF_NAME);
+        // A reference name without a repository is a tag, of what nobody says.
+        let whole = whole.filter(|text| text.contains(['/', ':']));
+        let mut names = Vec::new();
+        if let Some(name) = name.or(whole) {
+            names.push(reference(name)?);
+        } else {
+            let config = config_name(store, entry)?;
+            let tags = saved
+                .iter()
+                .filter(|saved| config.as_ref() == Some(&saved.config));
+            for tag in tags.flat_map(|saved| saved.repo_tags.iter().flatten()) {
+                names.push(reference(tag)?);
+            }
+        }
+        let mut target = entry.clone();
+        target.annotations.clear();
+        target.platform = None;
+        found.push((names, target));
+    }
+    Ok(found)
+}
+
+/// Where a layout holds the configuration of an entry.
+fn config_name(store: &Store, entry: &Descriptor) -> Result<Option<String>, ArchiveError> {
+    let document = match store.document(&entry.digest)? {
+        Document::Index(index) => {
+            let chosen = kind::choose(&index).map_err(PullError::from)?;
+            store.document(&chosen.digest)?
+        }
+        manifest => manifest,
+    };
+    let Document::Manifest(manifest) = document else {
+        return Ok(None);
+    };
+    let digest = manifest.config.digest;
+    Ok(Some(format!(
+        "blobs/{}/{}",
+        digest.algorithm().as_str(),
+        digest.hex()
+    )))
+}
+
+/// The form of `docker save` before it wrote layouts.
+fn docker(
+    store: &Store,
+    lease: &Lease,
+    members: &Members<'_>,
+    saved: &[u8],
+) -> Result<Found, ArchiveError> {
+    let mut found = Vec::new();
+    for image in parse_saved(saved)? {
+        let missing = || ArchiveError::Missing(image.config.clone());
+        let config = match members.json(&image.config) {
+            Some(bytes) => bytes.to_vec(),
+            None => {
+                let (digest, _) = members.blob(&image.config).ok_or_else(missing)?;
+                store.read(&digest, limits::CONFIG)?
+            }
+        };
+        let diff_ids = Config::parse(&config)?.rootfs.diff_ids;
+        if image.layers.len() > limits::LAYERS {
+            return Err(ManifestError::TooMany {
+                what: "layers",
+                count: image.layers.len() as u64,
+                limit: limits::LAYERS as u64,
+            }
+            .into());
+        }
+        let mut layers = Vec::new();
+        for (number, layer) in image.layers.iter().enumerate() {
+            let missing = || ArchiveError::Missing(layer.clone());
+            let (digest, size) = members.blob(layer).ok_or_else(missing)?;
+            if diff_ids
+                .get(number)
+                .is_some_and(|wanted| wanted.algorithm() == digest.algorithm() && *wanted != digest)
+            {
+                return Err(ArchiveError::Member {
+                    member: layer.clone(),
+                    why: format!("it has the digest {digest}, and the configuration says another"),
+                });
+            }
+            layers.push(Descriptor::new(media::OCI_TAR, digest, size));
+        }
+        let config = store.put(lease, media::OCI_CONFIG, &config)?;
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media::OCI_MANIFEST,
+            "config": config,
+            "layers": layers,
+        });
+        let target = store.put(lease, media::OCI_MANIFEST, manifest.to_string().as_bytes())?;
+        let tags = image.repo_tags.unwrap_or_default();
+        let names: Result<Vec<Reference>, _> = tags.iter().map(|tag| reference(tag)).collect();
+        found.push((names?, target));
+    }
+    Ok(found)
+}
+
+fn parse_saved(bytes: &[u8]) -> Result<Vec<Saved>, ArchiveError> {
+    serde_json::from_slice(bytes).map_err(|error| ArchiveError::Member {
+        member: "manifest.json".to_owned(),
+        why: error.to_string(),
+    })
+}
+
+fn reference(name: &str) -> Result<Reference, ArchiveError> {
+    name.parse().map_err(|source| ArchiveError::Name {
+        name: name.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,197 @@
+//! Tests of archives: both forms of `docker save`, layouts, and what is none of them.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::digest::Digest;
+use crate::kind::Kind;
+use crate::pull::{local, of_target};
+use crate::reference::Reference;
+use crate::testing::{self, Entry, gzip, tar};
+
+fn reference(text: &str) -> Reference {
+    text.parse().expect("a reference")
+}
+
+/// What Docker builds `FROM scratch` with one wasm file: configuration and layer.
+fn scratch() -> (Vec<u8>, Vec<u8>) {
+    let layer = tar(&[Entry::File("app.wasm", b"\0asm\x01\0\0\0")]);
+    let config = json!({
+        "architecture": "wasm", "os": "wasi",
+        "config": {"Entrypoint": ["/app.wasm"]},
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer).to_string()]},
+    });
+    (config.to_string().into_bytes(), layer)
+}
+
+fn saved(config: &str, tags: &Value, layers: &[&str]) -> Vec<u8> {
+    json!([{"Config": config, "RepoTags": tags, "Layers": layers}])
+        .to_string()
+        .into_bytes()
+}
+
+fn imported(archive: &[u8], name: Option<&str>) -> Result<Vec<String>, String> {
+    let (folder, store) = testing::store();
+    let lease = store.lease().expect("a lease");
+    let path = folder.path().join("archive.tar");
+    std::fs::write(&path, archive).expect("written");
+    let name = name.map(reference);
+    let found = import(&store, &lease, &path, name.as_ref()).map_err(|error| error.to_string())?;
+    for (name, _) in &found {
+        let image = local(&store, &lease, name).expect("it is here");
+        let Kind::Root(root) = &image.kind else {
+            panic!("{image:?}")
+        };
+        assert!(root.says_wasm);
+        let diff_ids = &image
+            .config
+            .as_ref()
+            .expect("a configuration")
+            .rootfs
+            .diff_ids;
+        let layers = &image.manifest.layers;
+        let none = crate::progress::Progress::none();
+        let root = crate::root::unpack(&store, &lease, layers, diff_ids, &none).expect("unpacked");
+        assert!(root.path.join("app.wasm").is_file());
+    }
+    Ok(found.iter().map(|(name, _)| name.familiar()).collect())
+}
+
+#[test]
+fn the_old_form_of_docker_save_is_read() {
+    let (config, layer) = scratch();
+    let tags = json!(["app:1", "r.example/app:2"]);
+    let list = saved("c.json", &tags, &["0/layer.tar", "1/layer.tar"]);
+    let twice = String::from_utf8(config.clone()).expect("text");
+    let id = Digest::of(&layer).to_string();
+    let twice = twice.replace(&format!("[\"{id}\"]"), &format!("[\"{id}\",\"{id}\"]"));
+    let archive = tar(&[
+        Entry::Directory("0/"),
+        Entry::File("0/layer.tar", &layer),
+        Entry::Link("1/layer.tar", "../0/layer.tar"),
+        Entry::File("c.json", twice.as_bytes()),
+        Entry::File("manifest.json", &list),
+    ]);
+    let wanted = Ok(vec!["app:1".to_owned(), "r.example/app:2".to_owned()]);
+    assert_eq!(imported(&archive, None), wanted);
+    assert_eq!(imported(&gzip(&archive), None), wanted);
+}
+
+#[test]
+fn what_is_exported_is_imported_again() {
+    let (folder, store) = testing::store();
+    let lease = store.lease().expect("a lease");
+    let (config, layer) = scratch();
+    let archive = tar(&[
+        Entry::File("c.json", &config),
+        Entry::File("l.tar", &layer),
+        Entry::File(
+            "manifest.json",
+            &saved("c.json", &json!(["app:1"]), &["l.tar"]),
+        ),
+    ]);
+    let path = folder.path().join("in.tar");
+    std::fs::write(&path, archive).expect("written");
+    import(&store, &lease, &path, None).expect("imported");
+    let artifact = testing::image(&store, &lease, b"\0asm\x01\0\0\0");
+    let images = [
+        (
+            reference("app:1"),
+            local(&store, &lease, &reference("app:1")).expect("here"),
+        ),
+        (
+            reference("r.example/wasm:1"),
+            of_target(&store, artifact).expect("here"),
+        ),
+    ];
+    let out = folder.path().join("out.tar");
+    export(&store, &images, std::fs::File::create(&out).expect("made")).expect("exported");
+    let (_other_folder, other) = testing::store();
+    let lease = other.lease().expect("a lease");
+    let found = import(&other, &lease, &out, None).expect("imported");
+    let names: Vec<String> = found.iter().map(|(name, _)| name.familiar()).collect();
+    assert_eq!(names, ["app:1", "r.example/wasm:1"]);
+    assert_eq!(found[0].1.digest, images[0].1.digest);
+    // A directory with the same layout.
+    let unpacked = folder.path().join("layout");
+    let mut out = ::tar::Archive::new(std::fs::File::open(&out).expect("opened"));
+    out.unpack(&unpacked).expect("unpacked");
+    let (_third_folder, third) = testing::store();
+    let lease = third.lease().expect("a lease");
+    assert_eq!(
+        import(&third, &lease, &unpacked, None).expect("imported"),
+        found
+    );
+}
+
+#[test]
+fn what_is_no_archive_is_refused() {
+    let (config, layer) = scratch();
+    let list = |layers: &[&str]| saved("c.json", &json!(null), layers);
+    let wrong = tar(&[Entry::File("other", b"x")]);
+    let cases = [
+        (tar(&[Entry::File("a.txt", b"x")]), "no archive of images"),
+        (
+            tar(&[Entry::File("manifest.json", &list(&["l.tar"]))]),
+            "\"c.json\"",
+        ),
+        (
+            tar(&[
+                Entry::File("c.json", &config),
+                Entry::File("manifest.json", &list(&["l.tar"])),
+            ]),
+            "\"l.tar\"",
+        ),
+        (
+            tar(&[
+                Entry::File("c.json", &config),
+                Entry::File("l.tar", &wrong),
+                Entry::File("manifest.json", &list(&["l.tar"])),
+            ]),
+            "says another",
+        ),
+        (
+            tar(&[
+                Entry::File("c.json", &config),
+                Entry::File("l.tar", &layer),
+                Entry::File("manifest.json", &list(&["l.tar"])),
+            ]),
+            "no name",
+        ),
+        (
+            tar(&[Entry::File(
+                &format!("blobs/sha256/{}", "0".repeat(64)),
+                b"x",
+            )]),
+            "has the digest",
+        ),
+        (
+            tar(&[Entry::File("index.json", b"{}")]),
+            "neither config nor manifests",
+        ),
+        (
+            tar(&[Entry::File("manifest.json", b"[{}]")]),
+            "manifest.json",
+        ),
+        (b"no tar at all".repeat(100), "cannot read"),
+    ];
+    for (archive, wanted) in cases {
+        let error = imported(&archive, None).expect_err(wanted);
+        assert!(error.contains(wanted), "{wanted}: {error}");
+    }
+}
+
+#[test]
+fn an_image_without_a_name_gets_the_one_that_is_given() {
+    let (config, layer) = scratch();
+    let list = saved("c.json", &json!(null), &["l.tar"]);
+    let named = tar(&[
+        Entry::File("c.json", &config),
+        Entry::File("l.tar", &layer),
+        Entry::File("manifest.json", &list),
+    ]);
+    assert_eq!(
+        imported(&named, Some("given:1")),
+        Ok(vec!["given:1".to_owned()])
+    );
+}

@@ -1,0 +1,160 @@
+//! Pushing: what a name leads to here, to a registry. Blobs that are there are not sent again.
+
+use bytes::Bytes;
+
+use crate::credentials::Keyring;
+use crate::digest::Digest;
+use crate::limits;
+use crate::manifest::{Descriptor, Document, Manifest};
+use crate::progress::{Progress, Step};
+use crate::pull::{self, PullError};
+use crate::reference::Reference;
+use crate::registry::{Access, Client, RegistryError, Session};
+use crate::store::{Lease, Store};
+
+/// What was pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The digest that the name leads to in the registry now.
+    pub digest: Digest,
+    /// Whether it is one image of an index whose others are not here.
+    pub alone: bool,
+}
+
+/// Pushes an image under its own name.
+///
+/// # Errors
+/// When it is not here, or the registry does not take it.
+pub async fn push(
+    client: &Client,
+    store: &Store,
+    lease: &Lease,
+    reference: &Reference,
+    keyring: &Keyring,
+    progress: &Progress,
+) -> Result<Pushed, PullError> {
+    let image = pull::local(store, lease, reference)?;
+    let mut last = None;
+    for session in client
+        .sessions(reference, keyring, Access::Push, progress)
+        .await?
+    {
+        let pushing = Push {
+            store,
+            session,
+            progress,
+        };
+        match pushing.all(&image, reference).await {
+            Err(PullError::Registry(error @ RegistryError::Denied { .. })) => last = Some(error),
+            other => return other,
+        }
+    }
+    Err(last.map_or_else(
+        || PullError::Absent(reference.familiar()),
+        PullError::Registry,
+    ))
+}
+
+struct Push<'a> {
+    store: &'a Store,
+    session: Session,
+    progress: &'a Progress,
+}
+
+// === impl Push ===
+
+impl Push<'_> {
+    async fn all(&self, image: &pull::Image, reference: &Reference) -> Result<Pushed, PullError> {
+        let version = reference.version();
+        if image.target.digest == image.digest {
+            self.image(&image.target, &image.manifest, &version).await?;
+            return Ok(Pushed {
+                digest: image.digest.clone(),
+                alone: false,
+            });
+        }
+        let Document::Index(index) = self.store.document(&image.target.digest)? else {
+            return Err(PullError::Depth);
+        };
+        let mut whole = Vec::new();
+        for entry in &index.manifests {
+            match self.store.document(&entry.digest) {
+                Ok(Document::Manifest(manifest)) if self.has_all(&manifest) => {
+                    whole.push((entry, manifest));
+                }
+                _ => break,
+            }
+        }
+        if whole.len() < index.manifests.len() {
+            let size = self.store.size(&image.digest).unwrap_or_default();
+            let target = Descriptor::new("", image.digest.clone(), size);
+            let version = match reference.digest() {
+                Some(_) => image.digest.to_string(),
+                None => version,
+            };
+            self.image(&target, &image.manifest, &version).await?;
+            return Ok(Pushed {
+                digest: image.digest.clone(),
+                alone: true,
+            });
+        }
+        for (entry, manifest) in &whole {
+            self.image(entry, manifest, &entry.digest.to_string())
+                .await?;
+        }
+        self.document(&image.target, &version).await?;
+        Ok(Pushed {
+            digest: image.target.digest.clone(),
+            alone: false,
+        })
+    }
+
+    fn has_all(&self, manifest: &Manifest) -> bool {
+        let mut blobs = manifest.layers.iter().chain([&manifest.config]);
+        blobs.all(|blob| self.store.size(&blob.digest) == Some(blob.size))
+    }
+
+    async fn image(
+        &self,
+        target: &Descriptor,
+        manifest: &Manifest,
+        version: &str,
+    ) -> Result<(), PullError> {
+        self.progress.tell(Step::Resolved {
+            digest: target.digest.clone(),
+            size: manifest.size(),
+        });
+        for blob in manifest.layers.iter().chain([&manifest.config]) {
+            self.blob(blob).await?;
+        }
+        self.document(target, version).await
+    }
+
+    async fn blob(&self, blob: &Descriptor) -> Result<(), PullError> {
+        let digest = &blob.digest;
+        if self.session.has_blob(digest).await? {
+            self.progress.tell(Step::Present(digest.clone(), blob.size));
+            return Ok(());
+        }
+        self.progress.tell(Step::Begun {
+            digest: digest.clone(),
+            size: blob.size,
+            from: 0,
+        });
+        let path = self.store.blob_path(digest);
+        self.session.upload(digest, &path, blob.size).await?;
+        self.progress
+            .tell(Step::Advanced(digest.clone(), blob.size));
+        self.progress.tell(Step::Done(digest.clone()));
+        Ok(())
+    }
+
+    async fn document(&self, target: &Descriptor, version: &str) -> Result<(), PullError> {
+        let bytes = self.store.read(&target.digest, limits::MANIFEST)?;
+        let media_type = pull::media_type(&bytes);
+        let sent = self
+            .session
+            .put_manifest(version, &media_type, Bytes::from(bytes));
+        Ok(sent.await?)
+    }
+}

@@ -1,0 +1,162 @@
+//! What goes wrong with registries, for people: which one, what it said, what to do.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::credentials::CredentialsError;
+
+/// Why a registry did not give what it was asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    /// It cannot be reached.
+    #[error("cannot reach {host}: {why}")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// What the system, or TLS, said.
+        why: String,
+    },
+    /// The connection broke.
+    #[error("{url}: the connection broke: {why}")]
+    Broken {
+        /// What was asked for.
+        url: String,
+        /// What happened.
+        why: String,
+    },
+    /// It says nothing, or so little that it is as good as nothing.
+    #[error("{url}: nothing came for {} s", after.as_secs())]
+    Silent {
+        /// What was asked for.
+        url: String,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// It does not know us, or does not let us.
+    #[error(
+        "{url}: access denied{who}: {said}; check that the image exists, and that `imagePullSecrets` or Docker's config.json has credentials for it"
+    )]
+    Denied {
+        /// What was asked for.
+        url: String,
+        /// As whom.
+        who: String,
+        /// What it said.
+        said: String,
+    },
+    /// It is not there.
+    #[error("{url}: not found{said}")]
+    NotFound {
+        /// What was asked for.
+        url: String,
+        /// What it said.
+        said: String,
+    },
+    /// It asks us to come later than we want to wait for.
+    #[error("{url}: {status}, too many requests or too much to do: try again{}", shown(*after))]
+    Busy {
+        /// What was asked for.
+        url: String,
+        /// Its status.
+        status: StatusCode,
+        /// When it wants to be asked again.
+        after: Option<Duration>,
+    },
+    /// Any other answer.
+    #[error("{url}: {status}: {said}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// Its status.
+        status: StatusCode,
+        /// What it said.
+        said: String,
+    },
+    /// An answer that is larger than it may be, or not what the protocol says.
+    #[error("{url}: {why}")]
+    Protocol {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Credentials cannot be had.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The settings of this registry are of no use.
+    #[error("{path}: {why}")]
+    Settings {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// A registry's errors as it writes them.
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<Said>,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+// === impl RegistryError ===
+
+impl RegistryError {
+    /// Whether another try may bring what this one did not.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Broken { .. } | Self::Silent { .. } | Self::Busy { .. }
+        )
+    }
+
+    /// Whether another credential, or another endpoint, may bring it.
+    pub(crate) fn may_be_elsewhere(&self) -> bool {
+        !matches!(self, Self::Credentials(_) | Self::Settings { .. })
+    }
+}
+
+/// What an error's body says, in a line for people.
+pub(super) fn said(body: &[u8]) -> String {
+    if let Ok(errors) = serde_json::from_slice::<Errors>(body) {
+        let texts = errors
+            .errors
+            .iter()
+            .take(3)
+            .map(|error| match error.message.is_empty() {
+                true => error.code.clone(),
+                false => error.message.clone(),
+            });
+        let texts: Vec<String> = texts.filter(|text| !text.is_empty()).collect();
+        if !texts.is_empty() {
+            return shortened(&texts.join("; "));
+        }
+    }
+    let text = String::from_utf8_lossy(body);
+    shortened(text.trim().lines().next().unwrap_or_default())
+}
+
+fn shortened(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
+    match text.is_empty() {
+        true => "it said no more".to_owned(),
+        false => text,
+    }
+}
+
+fn shown(after: Option<Duration>) -> String {
+    match after {
+        Some(after) => format!(" in {} s", after.as_secs()),
+        None => " later".to_owned(),
+    }
+}

@@ -1,0 +1,465 @@
+//! A session: one endpoint, one repository, one credential. Asks, and asks again where that helps.
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::{Duration, Instant};
+
+use super::auth::{Asker, Grant, who};
+use super::connect::Body;
+use super::hosts::Endpoint;
+use super::target::Url;
+use super::transfer::{Download, bounded, empty, file, whole};
+use super::{Access, Client, RegistryError, challenge, error};
+use crate::credentials::Auth;
+use crate::digest::Digest;
+use crate::limits;
+use crate::manifest::{Descriptor, media};
+use crate::progress::{Progress, Step};
+use crate::reference::Reference;
+
+/// The digest of what a registry answers, as it says.
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// How fast an upload is at the least, in bytes per second: until then its answer is not late.
+const UPLOAD_PACE: u64 = 64 << 10;
+
+/// See the module.
+pub(crate) struct Session {
+    client: Client,
+    endpoint: Endpoint,
+    repository: String,
+    auth: Option<Auth>,
+    access: Access,
+    progress: Progress,
+    /// Held while a token is fetched, so that ten blobs fetch one.
+    grant: tokio::sync::Mutex<Option<Grant>>,
+}
+
+/// A manifest or index as it came, held against its digest.
+pub(crate) struct Fetched {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) bytes: Bytes,
+}
+
+/// A request that can be sent several times.
+struct Ask {
+    method: Method,
+    url: Url,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    payload: Payload,
+    patience: Duration,
+}
+
+enum Payload {
+    Nothing,
+    Bytes(Bytes),
+    File(std::path::PathBuf, u64),
+}
+
+// === impl Session ===
+
+impl Session {
+    pub(super) fn new(
+        client: Client,
+        endpoint: Endpoint,
+        reference: &Reference,
+        auth: Option<Auth>,
+        access: Access,
+        progress: Progress,
+    ) -> Self {
+        Self {
+            client,
+            endpoint,
+            repository: reference.repository().to_owned(),
+            auth,
+            access,
+            progress,
+            grant: tokio::sync::Mutex::new(None),
+        }
+    }
+
+    /// The digest that a tag leads to; nothing where the registry does not say it by itself.
+    ///
+    /// # Errors
+    /// When it is not there, or not for us.
+    pub(crate) async fn resolve(&self, version: &str) -> Result<Option<Digest>, RegistryError> {
+        let ask = self.ask(Method::HEAD, &format!("manifests/{version}"));
+        let (url, answer) = self.send(&ask.accepting()).await?;
+        let answer = self.good(&url, answer).await?;
+        let digest = answer.headers().get(&CONTENT_DIGEST);
+        Ok(digest.and_then(|it| it.to_str().ok()?.parse().ok()))
+    }
+
+    /// A manifest or index, by tag or digest.
+    ///
+    /// # Errors
+    /// When it is not there, not for us, too large, or not what its digest says.
+    pub(crate) async fn manifest(&self, version: &str) -> Result<Fetched, RegistryError> {
+        let ask = self.ask(Method::GET, &format!("manifests/{version}"));
+        let (url, answer) = self.send(&ask.accepting()).await?;
+        let answer = self.good(&url, answer).await?;
+        let text = |name: &HeaderName| {
+            let value = answer.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        let (media_type, said) = (text(&CONTENT_TYPE), text(&CONTENT_DIGEST));
+        let bytes = bounded(answer, limits::MANIFEST, &url).await?;
+        let wrong = |what: &str, wanted: &str| RegistryError::Protocol {
+            url: url.to_string(),
+            why: format!("the manifest is not what {what} says, which is {wanted}"),
+        };
+        let mut digest = Digest::of(&bytes);
+        if let Ok(wanted) = version.parse::<Digest>() {
+            if !wanted.matches(&bytes) {
+                return Err(wrong("the reference", version));
+            }
+            digest = wanted;
+        } else if let Some(Ok(wanted)) = said.as_deref().map(str::parse::<Digest>) {
+            if !wanted.matches(&bytes) {
+                return Err(wrong("the registry", &wanted.to_string()));
+            }
+            digest = wanted;
+        }
+        let media_type = media_type.unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim();
+        let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
+        Ok(Fetched { descriptor, bytes })
+    }
+
+    /// A blob from a byte on; answers from which it really comes.
+    ///
+    /// # Errors
+    /// When it is not there, or not for us.
+    pub(crate) async fn blob(
+        &self,
+        digest: &Digest,
+        from: u64,
+    ) -> Result<(Download, u64), RegistryError> {
+        let mut ask = self.ask(Method::GET, &format!("blobs/{digest}"));
+        if from > 0 {
+            ask = ask.with(RANGE, &format!("bytes={from}-"));
+        }
+        let (url, answer) = self.send(&ask).await?;
+        if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE && from > 0 {
+            let whole = self.ask(Method::GET, &format!("blobs/{digest}"));
+            let (url, answer) = self.send(&whole).await?;
+            let answer = self.good(&url, answer).await?;
+            return Ok((Download::new(answer, &url), 0));
+        }
+        let answer = self.good(&url, answer).await?;
+        let begins = match answer.status() {
+            StatusCode::PARTIAL_CONTENT => first_byte(answer.headers()),
+            _ => Some(0),
+        };
+        match begins.filter(|begins| *begins == 0 || *begins == from) {
+            Some(begins) => Ok((Download::new(answer, &url), begins)),
+            None => Err(RegistryError::Protocol {
+                url: url.to_string(),
+                why: format!("asked for bytes from {from} on, it gave others"),
+            }),
+        }
+    }
+
+    /// Whether a blob is there.
+    ///
+    /// # Errors
+    /// When the registry does not say.
+    pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        let ask = self.ask(Method::HEAD, &format!("blobs/{digest}"));
+        let (url, answer) = self.send(&ask).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => self.good(&url, answer).await.map(|_| true),
+        }
+    }
+
+    /// Uploads a blob from a file.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub(crate) async fn upload(
+        &self,
+        digest: &Digest,
+        path: &std::path::Path,
+        size: u64,
+    ) -> Result<(), RegistryError> {
+        let ask = self.ask(Method::POST, "blobs/uploads/");
+        let (url, answer) = self.send(&ask.with(CONTENT_LENGTH, "0")).await?;
+        let answer = self.good(&url, answer).await?;
+        let location = answer
+            .headers()
+            .get(LOCATION)
+            .and_then(|it| it.to_str().ok());
+        let location = location.ok_or_else(|| RegistryError::Protocol {
+            url: url.to_string(),
+            why: "it does not say where to upload to".to_owned(),
+        })?;
+        let mut url = url.join(location)?;
+        let between = if url.path.contains('?') { '&' } else { '?' };
+        url.path = format!("{}{between}digest={digest}", url.path);
+        let ask = Ask {
+            method: Method::PUT,
+            url,
+            headers: Vec::new(),
+            payload: Payload::File(path.to_owned(), size),
+            patience: limits::IDLE + Duration::from_secs(size / UPLOAD_PACE),
+        };
+        let ask = ask
+            .with(CONTENT_TYPE, "application/octet-stream")
+            .with(CONTENT_LENGTH, &size.to_string());
+        let (url, answer) = self.send(&ask).await?;
+        self.good(&url, answer).await.map(drop)
+    }
+
+    /// Uploads a manifest or index under a tag or its digest.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub(crate) async fn put_manifest(
+        &self,
+        version: &str,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<(), RegistryError> {
+        let mut ask = self.ask(Method::PUT, &format!("manifests/{version}"));
+        ask.payload = Payload::Bytes(bytes);
+        let (url, answer) = self.send(&ask.with(CONTENT_TYPE, media_type)).await?;
+        self.good(&url, answer).await.map(drop)
+    }
+
+    fn ask(&self, method: Method, what: &str) -> Ask {
+        Ask {
+            method,
+            url: self.endpoint.url(&format!("{}/{what}", self.repository)),
+            headers: Vec::new(),
+            payload: Payload::Nothing,
+            patience: limits::IDLE,
+        }
+    }
+
+    /// Sends a request until it is answered with something that another try would not change.
+    async fn send(&self, ask: &Ask) -> Result<(Url, Response<Incoming>), RegistryError> {
+        let (mut tries, mut has_asked) = (0, false);
+        loop {
+            let header = self.header().await;
+            let error = match self.once(ask, header.as_ref()).await {
+                Ok((url, answer)) if answer.status() == StatusCode::UNAUTHORIZED && !has_asked => {
+                    has_asked = true;
+                    if !self.authorize(answer.headers(), header.as_ref()).await? {
+                        return Err(self.refused(&url, answer).await);
+                    }
+                    continue;
+                }
+                Ok((url, answer)) if is_busy(answer.status()) => RegistryError::Busy {
+                    url: url.to_string(),
+                    status: answer.status(),
+                    after: retry_after(answer.headers()),
+                },
+                Ok(answered) => return Ok(answered),
+                Err(error) => error,
+            };
+            tries += 1;
+            let Some(wait) = wait(&error, tries) else {
+                return Err(error);
+            };
+            self.progress.tell(Step::Retrying {
+                after: wait,
+                why: error.to_string(),
+            });
+            tokio::time::sleep_until(Instant::now() + wait).await;
+        }
+    }
+
+    /// Sends a request once, and follows where it leads. What proves who we are goes to the
+    /// registry itself and nobody else.
+    async fn once(
+        &self,
+        ask: &Ask,
+        header: Option<&HeaderValue>,
+    ) -> Result<(Url, Response<Incoming>), RegistryError> {
+        let mut url = ask.url.clone();
+        let follows = matches!(ask.method, Method::GET | Method::HEAD);
+        for _ in 0..=limits::REDIRECTS {
+            let header = header.filter(|_| url.target.is_same(&self.endpoint.target));
+            let request = ask.request(&url, header)?;
+            let sending = self.client.connections().send(&url.target, request);
+            let answer = match tokio::time::timeout(ask.patience, sending).await {
+                Ok(answer) => answer?,
+                Err(_) => {
+                    return Err(RegistryError::Silent {
+                        url: url.to_string(),
+                        after: ask.patience,
+                    });
+                }
+            };
+            let location = answer.headers().get(LOCATION);
+            let location = location.filter(|_| follows && answer.status().is_redirection());
+            let Some(location) = location.and_then(|it| it.to_str().ok()) else {
+                return Ok((url, answer));
+            };
+            let next = url.join(location)?;
+            if url.target.tls && !next.target.tls {
+                return Err(RegistryError::Protocol {
+                    url: url.to_string(),
+                    why: format!("it leads from https to {next}, which has no TLS"),
+                });
+            }
+            url = next;
+        }
+        Err(RegistryError::Protocol {
+            url: ask.url.to_string(),
+            why: format!("it leads on more than {} times", limits::REDIRECTS),
+        })
+    }
+
+    async fn header(&self) -> Option<HeaderValue> {
+        let grant = self.grant.lock().await;
+        let valid = grant
+            .as_ref()
+            .filter(|it| it.until.is_none_or(|until| until > Instant::now()));
+        valid.map(|grant| grant.header.clone())
+    }
+
+    /// Gets what a challenge asks for, unless another request got it meanwhile.
+    async fn authorize(
+        &self,
+        headers: &HeaderMap,
+        used: Option<&HeaderValue>,
+    ) -> Result<bool, RegistryError> {
+        let texts = headers.get_all(WWW_AUTHENTICATE).iter();
+        let Some(challenge) = challenge::parse(texts.filter_map(|it| it.to_str().ok())) else {
+            return Ok(false);
+        };
+        let mut grant = self.grant.lock().await;
+        if grant
+            .as_ref()
+            .is_some_and(|grant| Some(&grant.header) != used)
+        {
+            return Ok(true);
+        }
+        let asker = Asker {
+            connections: self.client.connections(),
+            registry: &self.endpoint.target,
+            repository: &self.repository,
+            access: self.access,
+            auth: self.auth.as_ref(),
+        };
+        *grant = asker.meet(&challenge).await?;
+        Ok(grant.is_some())
+    }
+
+    /// An answer that says yes; else what it says.
+    async fn good(
+        &self,
+        url: &Url,
+        answer: Response<Incoming>,
+    ) -> Result<Response<Incoming>, RegistryError> {
+        match answer.status().is_success() {
+            true => Ok(answer),
+            false => Err(self.refused(url, answer).await),
+        }
+    }
+
+    async fn refused(&self, url: &Url, answer: Response<Incoming>) -> RegistryError {
+        let status = answer.status();
+        let body = bounded(answer, limits::ERROR_BODY, url)
+            .await
+            .unwrap_or_default();
+        let (url, said) = (url.to_string(), error::said(&body));
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Denied {
+                url,
+                who: who(self.auth.as_ref()),
+                said,
+            },
+            StatusCode::NOT_FOUND => RegistryError::NotFound {
+                url,
+                said: format!(": {said}"),
+            },
+            _ => RegistryError::Status { url, status, said },
+        }
+    }
+}
+
+// === impl Ask ===
+
+impl Ask {
+    fn with(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    fn accepting(self) -> Self {
+        self.with(ACCEPT, &media::ACCEPTED.join(", "))
+    }
+
+    fn request(
+        &self,
+        url: &Url,
+        header: Option<&HeaderValue>,
+    ) -> Result<Request<Body>, RegistryError> {
+        let failed = |why: String| RegistryError::Protocol {
+            url: url.to_string(),
+            why,
+        };
+        let body = match &self.payload {
+            Payload::Nothing => empty(),
+            Payload::Bytes(bytes) => whole(bytes.clone()),
+            Payload::File(path, size) => file(path, *size)
+                .map_err(|e| failed(format!("cannot open {}: {e}", path.display())))?,
+        };
+        let mut request = Request::builder()
+            .method(&self.method)
+            .uri(&url.path)
+            .body(body)
+            .map_err(|error| failed(error.to_string()))?;
+        request.headers_mut().extend(self.headers.iter().cloned());
+        if let Some(header) = header {
+            request.headers_mut().insert(AUTHORIZATION, header.clone());
+        }
+        Ok(request)
+    }
+}
+
+fn is_busy(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// How long to wait before a request is tried again; nothing where that is of no use.
+pub(super) fn wait(error: &RegistryError, tries: u32) -> Option<Duration> {
+    if !error.may_pass() || tries >= limits::TRIES {
+        return None;
+    }
+    let back_off = limits::BACK_OFF.saturating_mul(1 << tries.saturating_sub(1).min(16));
+    match error {
+        RegistryError::Busy {
+            after: Some(after), ..
+        } => (*after <= limits::RETRY_AFTER).then_some((*after).max(back_off)),
+        _ => Some(back_off),
+    }
+}
+
+/// `Retry-After`, in seconds or as a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    let left = date.as_second() - jiff::Timestamp::now().as_second();
+    Some(Duration::from_secs(u64::try_from(left).unwrap_or_default()))
+}
+
+/// The first byte of `Content-Range: bytes FIRST-LAST/SIZE`.
+fn first_byte(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    let range = text.trim().strip_prefix("bytes")?.trim_start();
+    range.split('-').next()?.trim().parse().ok()
+}

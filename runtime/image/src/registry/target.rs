@@ -1,0 +1,150 @@
+//! Where a request goes: a scheme, a host, a port, and a path there.
+
+use http::Uri;
+
+use super::RegistryError;
+
+/// A server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Target {
+    /// Whether over TLS.
+    pub(super) tls: bool,
+    /// Name or address, without brackets.
+    pub(super) host: String,
+    /// The port.
+    pub(super) port: u16,
+    /// A file with the authorities that it may show besides the system's.
+    pub(super) authorities: Option<std::path::PathBuf>,
+}
+
+/// A server, and what is asked for there.
+#[derive(Debug, Clone)]
+pub(super) struct Url {
+    pub(super) target: Target,
+    /// Path and query.
+    pub(super) path: String,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// As it stands in a URL: without the port that is the scheme's own.
+    pub(super) fn authority(&self) -> String {
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.clone(),
+        };
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// Whether credentials for one are the other's.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
+    }
+}
+
+// === impl Url ===
+
+impl Url {
+    /// Reads an absolute URL.
+    pub(super) fn parse(text: &str) -> Result<Self, RegistryError> {
+        let wrong = |why: &str| RegistryError::Protocol {
+            url: text.chars().take(200).collect(),
+            why: why.to_owned(),
+        };
+        let uri: Uri = text.parse().map_err(|_| wrong("it is no URL"))?;
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(wrong("it begins with neither https:// nor http://")),
+        };
+        let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong("it has a name or password in it"));
+        }
+        let host = authority.host().trim_matches(['[', ']']).to_lowercase();
+        if host.is_empty() {
+            return Err(wrong("it names no host"));
+        }
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        Ok(Self {
+            target: Target {
+                tls,
+                host,
+                port,
+                authorities: None,
+            },
+            path: path.to_owned(),
+        })
+    }
+
+    /// Where an answer from here leads to: an absolute URL, or a path of this server.
+    pub(super) fn join(&self, location: &str) -> Result<Self, RegistryError> {
+        if location.contains("://") {
+            let mut url = Self::parse(location)?;
+            if url.target.is_same(&self.target) {
+                url.target.authorities.clone_from(&self.target.authorities);
+            }
+            return Ok(url);
+        }
+        let path = if location.starts_with('/') {
+            location.to_owned()
+        } else {
+            let folder = self.path.split('?').next().unwrap_or_default();
+            let folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
+            format!("{folder}/{location}")
+        };
+        Ok(Self {
+            target: self.target.clone(),
+            path,
+        })
+    }
+}
+
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Queries of storage servers carry signatures.
+        let path = self.path.split('?').next().unwrap_or_default();
+        write!(
+            f,
+            "{}://{}{path}",
+            self.target.scheme(),
+            self.target.authority()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_followed_from_where_they_were_said() {
+        let here = Url::parse("http://r.example:5000/v2/a/blobs/x?y=1").expect("a URL");
+        let cases = [
+            ("https://s.example/b?sig=1", Some("https://s.example/b")),
+            ("/b", Some("http://r.example:5000/b")),
+            ("c/d", Some("http://r.example:5000/v2/a/blobs/c/d")),
+            ("ftp://s.example/b", None),
+            ("http://u:p@s.example/", None),
+            ("http:///x", None),
+        ];
+        for (location, wanted) in cases {
+            let url = here.join(location).ok().map(|url| url.to_string());
+            assert_eq!(url.as_deref(), wanted, "{location}");
+        }
+        let six = Url::parse("https://[::1]/v2/").expect("a URL");
+        assert_eq!(
+            (six.target.host.as_str(), six.target.authority().as_str()),
+            ("::1", "[::1]")
+        );
+    }
+}

@@ -1,0 +1,286 @@
+//! Root file systems: layers unpacked once, shared by all containers of the image, and the program
+//! in them.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, ResolveFlags, flock, openat, openat2};
+
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::manifest::{Descriptor, media};
+use crate::progress::{Progress, Step};
+use crate::store::{Lease, Store, StoreError, failed, open_lock};
+use crate::unpack::{Bounds, Skipped, UnpackError, Unpacker};
+
+/// Changes when layers are unpacked otherwise than before: old roots are then not used.
+const REVISION: &str = "1";
+
+/// Where programs are looked for in an image that sets no PATH, as Docker has it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A root that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Its directory.
+    pub path: PathBuf,
+    /// What was left out, where it was unpacked just now.
+    pub skipped: Skipped,
+}
+
+/// The program of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Where its file lies on this machine.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: ProgramKind,
+}
+
+/// What a program is, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramKind {
+    /// A wasm module or component.
+    Wasm,
+    /// A Linux program.
+    Elf,
+    /// A script.
+    Script,
+    /// Nothing that runs.
+    Other,
+}
+
+/// Why there is no root.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// The store cannot have it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A layer cannot be unpacked.
+    #[error("layer {layer}: {source}")]
+    Unpack {
+        /// Its digest.
+        layer: Digest,
+        /// Why not.
+        source: UnpackError,
+    },
+}
+
+/// The name of the root that these layers make.
+pub fn key(layers: &[Descriptor]) -> String {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(REVISION.as_bytes());
+    for layer in layers
+        .iter()
+        .filter(|it| media::tar_layer(&it.media_type).is_some())
+    {
+        hasher.update(format!("\n{} {}", layer.media_type, layer.digest).as_bytes());
+    }
+    hasher.finish().hex().to_owned()
+}
+
+/// Has layers unpacked, and holds the root on the lease. May take long: not to be called where
+/// tasks run. Whoever wants the same root meanwhile, in whichever process, waits.
+///
+/// # Errors
+/// When a layer is not here or cannot be unpacked, with its digest.
+pub fn unpack(
+    store: &Store,
+    lease: &Lease,
+    layers: &[Descriptor],
+    diff_ids: &[Digest],
+    progress: &Progress,
+) -> Result<Unpacked, RootError> {
+    let key = key(layers);
+    lease.hold_root(&key)?;
+    let path = store.room("roots").join(&key);
+    let lock = store.room("ingest").join(format!("root-{key}.lock"));
+    let file = open_lock(&lock).map_err(failed("open", &lock))?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|e| failed("lock", &lock)(e.into()))?;
+    if path.is_dir() {
+        let skipped = Skipped::default();
+        return Ok(Unpacked { path, skipped });
+    }
+    let staged = store.staged("root");
+    fs::create_dir(&staged).map_err(failed("make", &staged))?;
+    let result = fill(store, &staged, layers, diff_ids, progress);
+    let kept = result.and_then(|skipped| {
+        fs::rename(&staged, &path).map_err(failed("keep", &path))?;
+        Ok(skipped)
+    });
+    let skipped = kept.inspect_err(|_| {
+        // What stays is collected.
+        let _ = fs::remove_dir_all(&staged);
+    })?;
+    Ok(Unpacked { path, skipped })
+}
+
+fn fill(
+    store: &Store,
+    directory: &Path,
+    layers: &[Descriptor],
+    diff_ids: &[Digest],
+    progress: &Progress,
+) -> Result<Skipped, RootError> {
+    let failed = |layer: &Descriptor| {
+        let layer = layer.digest.clone();
+        move |source| RootError::Unpack { layer, source }
+    };
+    let Some(first) = layers.first() else {
+        return Ok(Skipped::default());
+    };
+    let unpacker = Unpacker::new(directory, Bounds::default());
+    let mut unpacker = unpacker.map_err(failed(first))?;
+    for (number, layer) in layers.iter().enumerate() {
+        progress.tell(Step::Unpacking(number + 1, layers.len()));
+        let Some(compression) = media::tar_layer(&layer.media_type) else {
+            continue;
+        };
+        let content = store.blob(&layer.digest)?;
+        let unpacked = unpacker.layer(content, layer.size, compression, diff_ids.get(number));
+        unpacked.map_err(failed(layer))?;
+    }
+    Ok(unpacker.skipped().clone())
+}
+
+/// The program that a word names in a root: a path from the working directory, or a name that is
+/// looked for in PATH, and beside the working directory at last, as images of wasm files name it.
+/// Nothing where there is none.
+///
+/// # Errors
+/// When the root cannot be read.
+pub fn program(
+    root: &Path,
+    word: &str,
+    search: Option<&str>,
+    working_dir: &str,
+) -> io::Result<Option<Program>> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, root, flags, Mode::empty())?;
+    let mut candidates = Vec::new();
+    if !word.contains('/') {
+        let search = search.unwrap_or(PATH);
+        let folders = search.split(':').filter(|folder| folder.starts_with('/'));
+        candidates.extend(folders.map(|folder| Path::new(folder).join(word)));
+    }
+    candidates.push(Path::new("/").join(working_dir).join(word));
+    for candidate in candidates {
+        if word.is_empty() || candidate.as_os_str().len() > crate::limits::PATH {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let Ok(file) = openat2(&root, &candidate, flags, Mode::empty(), resolve) else {
+            continue;
+        };
+        let file = File::from(file);
+        if file.metadata()?.is_file() {
+            return opened(&file).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn opened(file: &File) -> io::Result<Program> {
+    let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let mut magic = Vec::new();
+    file.take(4).read_to_end(&mut magic)?;
+    let kind = match magic.as_slice() {
+        b"\0asm" => ProgramKind::Wasm,
+        b"\x7fELF" => ProgramKind::Elf,
+        [b'#', b'!', ..] => ProgramKind::Script,
+        _ => ProgramKind::Other,
+    };
+    Ok(Program { path, kind })
+}
+
+/// The last part of a path, for people and for argv.
+pub fn file_name(path: &str) -> &str {
+    let name = Path::new(path).file_name().and_then(OsStr::to_str);
+    name.unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Entry, gzip, store, tar};
+
+    #[test]
+    fn layers_are_unpacked_once_and_their_program_is_found() {
+        let (_folder, store) = store();
+        let lease = store.lease().expect("a lease");
+        let lower = tar(&[
+            Entry::Directory("bin"),
+            Entry::File("bin/run.wasm", b"\0asm\x01\0\0\0"),
+            Entry::Link("link", "/bin/run.wasm"),
+            Entry::Link("out", "../../../../etc/passwd"),
+            Entry::Fifo("pipe"),
+            Entry::File("native", b"\x7fELF..."),
+        ]);
+        let packed = gzip(&lower);
+        let layer = store
+            .put(&lease, media::OCI_TAR_GZIP, &packed)
+            .expect("put");
+        let layers = [layer];
+        let diff_ids = [Digest::of(&lower)];
+        let none = Progress::none();
+        let first = unpack(&store, &lease, &layers, &diff_ids, &none).expect("unpacked");
+        assert_eq!(
+            (first.skipped.count, first.skipped.names.as_slice()),
+            (1, &["pipe".to_owned()][..])
+        );
+        let again = unpack(&store, &lease, &layers, &diff_ids, &none).expect("there");
+        assert_eq!(
+            (again.path.as_path(), again.skipped.count),
+            (first.path.as_path(), 0)
+        );
+        let found = |word: &str, working_dir| {
+            let found = program(&first.path, word, None, working_dir).expect("readable");
+            found.map(|it| (it.kind, it.path.file_name().map(OsStr::to_owned)))
+        };
+        let run = Some(OsStr::new("run.wasm").to_owned());
+        let cases = [
+            ("/bin/run.wasm", "/", Some((ProgramKind::Wasm, run.clone()))),
+            ("run.wasm", "/", Some((ProgramKind::Wasm, run.clone()))),
+            ("./run.wasm", "/bin", Some((ProgramKind::Wasm, run.clone()))),
+            ("/link", "/", Some((ProgramKind::Wasm, run))),
+            (
+                "native",
+                "/",
+                Some((ProgramKind::Elf, Some("native".into()))),
+            ),
+            ("/out", "/", None),
+            ("/bin", "/", None),
+            ("", "/", None),
+            ("absent", "/nowhere", None),
+        ];
+        for (word, working_dir, wanted) in cases {
+            assert_eq!(found(word, working_dir), wanted, "{word} in {working_dir}");
+        }
+        drop(lease);
+        assert_eq!(store.collect().expect("collected").roots, 1);
+        assert!(!first.path.exists());
+    }
+
+    #[test]
+    fn a_layer_that_is_not_what_the_configuration_says_is_refused() {
+        let (_folder, store) = store();
+        let lease = store.lease().expect("a lease");
+        let layer = store
+            .put(&lease, media::OCI_TAR, &tar(&[Entry::File("a", b"x")]))
+            .expect("put");
+        let wrong = [Digest::of(b"something else")];
+        let error =
+            unpack(&store, &lease, &[layer], &wrong, &Progress::none()).expect_err("refused");
+        assert!(
+            error.to_string().contains("the configuration says"),
+            "{error}"
+        );
+        assert_eq!(
+            fs::read_dir(store.room("roots")).expect("a room").count(),
+            0
+        );
+    }
+}

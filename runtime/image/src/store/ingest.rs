@@ -1,0 +1,286 @@
+//! Bringing a blob: one at a time per digest, resumed where another left off, verified at the end.
+//!
+//! ```text
+//! claim ─> hold it on the lease ─> here? Present
+//!                    │ no
+//!                    └─> lock its ingest file ─> here by now? Present
+//!                                   │ no
+//!                                   └─> Ours: write from where it ends ─> finish: verify, rename
+//! ```
+
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{Lease, Store, StoreError, failed, open_lock};
+use crate::digest::{Digest, Hasher};
+
+/// Who brings a blob.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made"
+)]
+#[derive(Debug)]
+pub enum Claim {
+    /// Nobody: it is here.
+    Present,
+    /// We do; others wait until this is dropped or finished.
+    Ours(Ingest),
+}
+
+/// A blob on its way. Dropped before its end it stays as far as it came, for whoever is next.
+pub struct Ingest {
+    store: Store,
+    file: File,
+    path: PathBuf,
+    digest: Digest,
+    size: u64,
+    written: u64,
+    hasher: Hasher,
+    /// Keeps the other tasks of this process waiting.
+    _turn: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+impl Store {
+    /// Claims a blob; waits while another task or process brings it, which `waiting` is told.
+    ///
+    /// # Errors
+    /// When it cannot be looked for or made.
+    pub async fn claim(
+        &self,
+        lease: &Lease,
+        digest: &Digest,
+        size: u64,
+        waiting: impl FnOnce(),
+    ) -> Result<Claim, StoreError> {
+        lease.hold(digest)?;
+        if self.is_here(digest, size)? {
+            return Ok(Claim::Present);
+        }
+        let flight = self.flight(digest);
+        let mut waiting = Some(waiting);
+        let turn = match flight.clone().try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) => {
+                if let Some(waiting) = waiting.take() {
+                    waiting();
+                }
+                flight.lock_owned().await
+            }
+        };
+        let (store, digest) = (self.clone(), digest.clone());
+        let attempt = {
+            let (store, digest) = (store.clone(), digest.clone());
+            tokio::task::spawn_blocking(move || store.take(&digest, size, false))
+        };
+        let claim = match joined(attempt.await)? {
+            Some(claim) => claim,
+            None => {
+                if let Some(waiting) = waiting.take() {
+                    waiting();
+                }
+                let attempt = tokio::task::spawn_blocking(move || store.take(&digest, size, true));
+                joined(attempt.await)?.unwrap_or(Claim::Present)
+            }
+        };
+        Ok(match claim {
+            Claim::Present => Claim::Present,
+            Claim::Ours(mut ingest) => {
+                ingest._turn = Some(turn);
+                Claim::Ours(ingest)
+            }
+        })
+    }
+
+    /// The same where threads may wait.
+    ///
+    /// # Errors
+    /// When it cannot be looked for or made.
+    pub fn claim_blocking(
+        &self,
+        lease: &Lease,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Claim, StoreError> {
+        lease.hold(digest)?;
+        Ok(self.take(digest, size, true)?.unwrap_or(Claim::Present))
+    }
+
+    /// Whether a blob is here. One of another size than a descriptor says is not what it names.
+    fn is_here(&self, digest: &Digest, size: u64) -> Result<bool, StoreError> {
+        match self.size(digest) {
+            Some(found) if found != size => Err(StoreError::WrongSize {
+                digest: digest.clone(),
+                wanted: size,
+                found,
+            }),
+            found => Ok(found.is_some()),
+        }
+    }
+
+    /// Locks the ingest file; nothing where another process has it and we are not to wait.
+    fn take(&self, digest: &Digest, size: u64, wait: bool) -> Result<Option<Claim>, StoreError> {
+        let name = format!("{}-{}", digest.algorithm().as_str(), digest.hex());
+        let path = self.room("ingest").join(name);
+        loop {
+            if self.is_here(digest, size)? {
+                return Ok(Some(Claim::Present));
+            }
+            let file = open_lock(&path).map_err(failed("open", &path))?;
+            let operation = match wait {
+                true => FlockOperation::LockExclusive,
+                false => FlockOperation::NonBlockingLockExclusive,
+            };
+            match flock(&file, operation) {
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                other => other.map_err(|errno| failed("lock", &path)(errno.into()))?,
+            }
+            // It may have become the blob, or been collected, between the opening and the lock.
+            let is_there = fs::symlink_metadata(&path)
+                .and_then(|named| Ok(named.ino() == file.metadata()?.ino()))
+                .unwrap_or(false);
+            if is_there {
+                let ingest = Ingest::resume(self.clone(), file, path, digest.clone(), size)?;
+                return Ok(Some(Claim::Ours(ingest)));
+            }
+        }
+    }
+}
+
+// === impl Ingest ===
+
+impl Ingest {
+    /// Goes on where the file ends; its content counts again from the start where it is too long.
+    fn resume(
+        store: Store,
+        mut file: File,
+        path: PathBuf,
+        digest: Digest,
+        size: u64,
+    ) -> Result<Self, StoreError> {
+        let mut hasher = Hasher::new(digest.algorithm());
+        let mut written = 0;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let read = file.read(&mut buffer).map_err(failed("read", &path))?;
+            let Some(chunk) = buffer.get(..read).filter(|chunk| !chunk.is_empty()) else {
+                break;
+            };
+            hasher.update(chunk);
+            written += chunk.len() as u64;
+        }
+        let mut ingest = Self {
+            store,
+            file,
+            path,
+            digest,
+            size,
+            written,
+            hasher,
+            _turn: None,
+        };
+        if ingest.written > size {
+            ingest.restart()?;
+        }
+        Ok(ingest)
+    }
+
+    /// How many bytes are here.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// How many there will be.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Drops what is here: the rest is not to be had from there.
+    ///
+    /// # Errors
+    /// When the file cannot be cut.
+    pub fn restart(&mut self) -> Result<(), StoreError> {
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.seek(SeekFrom::Start(0)).map(drop))
+            .map_err(failed("cut", &self.path))?;
+        self.written = 0;
+        self.hasher = Hasher::new(self.digest.algorithm());
+        Ok(())
+    }
+
+    /// Takes more.
+    ///
+    /// # Errors
+    /// When it is more than the size says, or cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let found = self.written.saturating_add(bytes.len() as u64);
+        if found > self.size {
+            self.restart()?;
+            return Err(self.wrong_size(found));
+        }
+        self.file
+            .write_all(bytes)
+            .map_err(failed("write", &self.path))?;
+        self.hasher.update(bytes);
+        self.written = found;
+        Ok(())
+    }
+
+    /// Makes it a blob, if it is what it should be. Wrong content is dropped.
+    ///
+    /// # Errors
+    /// When its size or digest is wrong, or it cannot be renamed.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        if self.written != self.size {
+            return Err(self.wrong_size(self.written));
+        }
+        let found = self.hasher.clone().finish();
+        if found != self.digest {
+            self.restart()?;
+            return Err(StoreError::WrongDigest {
+                wanted: self.digest.clone(),
+                found,
+            });
+        }
+        let target = self.store.blob_path(&self.digest);
+        self.file
+            .sync_data()
+            .and_then(|()| fs::rename(&self.path, &target))
+            .map_err(failed("keep", &target))
+    }
+
+    fn wrong_size(&self, found: u64) -> StoreError {
+        StoreError::WrongSize {
+            digest: self.digest.clone(),
+            wanted: self.size,
+            found,
+        }
+    }
+}
+
+impl std::fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingest")
+            .field("digest", &self.digest)
+            .field("written", &self.written)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a blocking task answered; one that panicked is an error of the machine.
+fn joined<T>(
+    answer: Result<Result<T, StoreError>, tokio::task::JoinError>,
+) -> Result<T, StoreError> {
+    answer.unwrap_or_else(|error| {
+        Err(StoreError::Io {
+            what: "wait for",
+            path: PathBuf::from("a thread"),
+            source: std::io::Error::other(error),
+        })
+    })
+}

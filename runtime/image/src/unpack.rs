@@ -1,0 +1,275 @@
+//! Layers to files: tars from outside, unpacked into one directory that nothing leads out of.
+//!
+//! ```text
+//! layer ─> gzip, zstd ─> meter: bytes, ratio, digest ─> tar ─> entry ─> place: a name in a directory
+//! ```
+//!
+//! Every path is resolved by the kernel as if the directory were `/` (`openat2`, RESOLVE_IN_ROOT),
+//! so no link and no `..` leaves it; a path with `..` is refused before. Whiteouts take away what
+//! lower layers brought. What runs here is wasm: owners and extended attributes are not kept, and
+//! device nodes, FIFOs and sockets are skipped and named.
+
+mod decompress;
+mod layer;
+mod path;
+mod place;
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::digest::Digest;
+use crate::limits;
+use crate::manifest::media::Compression;
+use decompress::{Meter, OverLimit};
+use place::Place;
+
+/// The most names of skipped entries that are told.
+const TOLD: usize = 8;
+
+/// Unpacks layers into a directory.
+pub struct Unpacker {
+    place: Place,
+    bounds: Bounds,
+    files: u64,
+    entries: u64,
+    skipped: Skipped,
+}
+
+/// How much may be unpacked.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes of files.
+    pub files: u64,
+    /// Entries of all layers.
+    pub entries: u64,
+    /// How many times larger than a layer its tar may be.
+    pub ratio: u64,
+    /// What any tar may have, whatever its ratio.
+    pub ratio_free: u64,
+}
+
+/// Entries that are no files for a wasm program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub names: Vec<String>,
+}
+
+/// Why a layer cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The system refused something.
+    #[error("cannot unpack {path:?}: {source}")]
+    Io {
+        /// The path in the layer; empty for the layer itself.
+        path: String,
+        /// What the system, or the decompressor, said.
+        source: io::Error,
+    },
+    /// A path that could lead elsewhere, or no file system takes.
+    #[error("the layer's path {path:?} {why}")]
+    Path {
+        /// It.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// An entry of a sort that we do not read.
+    #[error("the layer's entry {path:?} is {what}: rebuild the image with another tool")]
+    Entry {
+        /// Its path.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// More than is allowed.
+    #[error("the layers have more than {limit} {what}")]
+    TooMuch {
+        /// Of what.
+        what: &'static str,
+        /// How much there may be.
+        limit: u64,
+    },
+    /// Decompressed it is something else than the configuration says.
+    #[error("the layer's tar has the digest {found}, and the configuration says {wanted}")]
+    WrongDigest {
+        /// What it should be.
+        wanted: Digest,
+        /// What it is.
+        found: Digest,
+    },
+}
+
+// === impl Bounds ===
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            files: limits::ROOT,
+            entries: limits::ENTRIES,
+            ratio: limits::RATIO,
+            ratio_free: limits::RATIO_FREE,
+        }
+    }
+}
+
+// === impl Unpacker ===
+
+impl Unpacker {
+    /// Unpacks into an empty directory that nobody else writes to.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn new(directory: &Path, bounds: Bounds) -> Result<Self, UnpackError> {
+        let place = Place::open(directory).map_err(|source| failed(&[], source))?;
+        Ok(Self {
+            place,
+            bounds,
+            files: 0,
+            entries: 0,
+            skipped: Skipped::default(),
+        })
+    }
+
+    /// Unpacks a layer over those before it; `size` is what it has compressed. Its tar is held
+    /// against `diff_id`, where the configuration tells one.
+    ///
+    /// # Errors
+    /// [`UnpackError`]; the directory is of no use then.
+    pub fn layer(
+        &mut self,
+        content: impl Read,
+        size: u64,
+        compression: Compression,
+        diff_id: Option<&Digest>,
+    ) -> Result<(), UnpackError> {
+        let limit = size
+            .saturating_mul(self.bounds.ratio)
+            .max(self.bounds.ratio_free);
+        let algorithm = diff_id.map(Digest::algorithm);
+        let reader = decompress::reader(content, compression).map_err(|e| failed(&[], e))?;
+        let mut archive = tar::Archive::new(Meter::new(reader, limit, algorithm));
+        self.entries(&mut archive)?;
+        let mut meter = archive.into_inner();
+        // What follows the archive's end counts for its digest.
+        io::copy(&mut meter, &mut io::sink()).map_err(|e| failed(&[], e))?;
+        match (diff_id, meter.digest()) {
+            (Some(wanted), Some(found)) if *wanted != found => Err(UnpackError::WrongDigest {
+                wanted: wanted.clone(),
+                found,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was left out.
+    pub fn skipped(&self) -> &Skipped {
+        &self.skipped
+    }
+
+    fn entries<R: Read>(&mut self, archive: &mut tar::Archive<R>) -> Result<(), UnpackError> {
+        let entries = archive.entries().map_err(|e| failed(&[], e))?;
+        let mut pending = layer::Pending::default();
+        let mut added = HashSet::new();
+        // Raw, because the library reads long names into memory however long they are.
+        for entry in entries.raw(true) {
+            let mut entry = entry.map_err(|e| failed(&[], e))?;
+            self.entries += 1;
+            if self.entries > self.bounds.entries {
+                return Err(UnpackError::TooMuch {
+                    what: "entries",
+                    limit: self.bounds.entries,
+                });
+            }
+            if let Some(entry) = pending.take(&mut entry)? {
+                self.put(entry, &mut added)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put<R: Read>(
+        &mut self,
+        entry: layer::Entry<'_, '_, R>,
+        added: &mut HashSet<Vec<OsString>>,
+    ) -> Result<(), UnpackError> {
+        let path = entry.path;
+        let Some((name, parents)) = path.split_last() else {
+            // The root itself.
+            return Ok(());
+        };
+        let told = |source| failed(&path, source);
+        if let Some(whiteout) = layer::whiteout(name) {
+            return match whiteout {
+                layer::Whiteout::Name(name) => self.place.remove(parents, &name).map_err(told),
+                layer::Whiteout::Opaque => self.place.clear(parents, added).map_err(told),
+                layer::Whiteout::Other => Ok(()),
+            };
+        }
+        match entry.what {
+            layer::What::Directory { mode } => self.place.directory(parents, name, mode),
+            layer::What::File {
+                mode,
+                modified,
+                content,
+            } => {
+                let left = self.bounds.files.saturating_sub(self.files);
+                let file = self.place.file(parents, name, mode).map_err(told)?;
+                self.files += copy(content, &file, left).map_err(told)?;
+                place::set_modified(&file, modified);
+                Ok(())
+            }
+            layer::What::Link { target } => self.place.link(parents, name, &target),
+            layer::What::HardLink { target } => self.place.hard_link(parents, name, &target),
+            layer::What::Skipped => {
+                self.skipped.count += 1;
+                if self.skipped.names.len() < TOLD {
+                    self.skipped.names.push(path::shown(&path));
+                }
+                return Ok(());
+            }
+        }
+        .map_err(told)?;
+        for length in 1..=path.len() {
+            added.insert(path.get(..length).unwrap_or_default().to_vec());
+        }
+        Ok(())
+    }
+}
+
+/// Copies a file's content, if it is no more than this.
+fn copy(content: &mut impl Read, mut file: &File, left: u64) -> io::Result<u64> {
+    let copied = io::copy(&mut content.take(left.saturating_add(1)), &mut file)?;
+    if copied > left {
+        return Err(io::Error::other(OverLimit {
+            what: "bytes of files",
+            limit: left,
+        }));
+    }
+    Ok(copied)
+}
+
+/// An error of a path; what was wrapped in it on the way comes out again.
+fn failed(path: &[OsString], source: io::Error) -> UnpackError {
+    if let Some(over) = source
+        .get_ref()
+        .and_then(|it| it.downcast_ref::<OverLimit>())
+    {
+        return UnpackError::TooMuch {
+            what: over.what,
+            limit: over.limit,
+        };
+    }
+    UnpackError::Io {
+        path: path::shown(path),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

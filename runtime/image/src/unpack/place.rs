@@ -1,0 +1,255 @@
+//! Names in directories below one root, which no link leads out of.
+//!
+//! Directories are opened with `openat2` and RESOLVE_IN_ROOT: links in a layer mean what they would
+//! mean to whoever has the root as `/`. Nobody else writes below the root meanwhile.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT,
+    chmodat, fchmod, futimens, linkat, mkdirat, openat, openat2, statat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::limits;
+
+/// A root.
+pub(super) struct Place {
+    root: OwnedFd,
+    /// How many names lie above the root.
+    above: usize,
+}
+
+// === impl Place ===
+
+impl Place {
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let root = openat(CWD, directory, flags, Mode::empty())?;
+        let above = depth(&root)?;
+        Ok(Self { root, above })
+    }
+
+    /// A directory, made if it is not there; its mode is as it says, and its owner's in any case.
+    pub(super) fn directory(
+        &self,
+        parents: &[OsString],
+        name: &OsStr,
+        mode: u32,
+    ) -> io::Result<()> {
+        let parent = self.parent(parents)?;
+        let mode = Mode::from_raw_mode(mode & 0o777 | 0o700);
+        if kind(&parent, name)? != Some(FileType::Directory) {
+            self.make_way(&parent, name)?;
+            self.make_directory(&parent, name)?;
+        }
+        Ok(chmodat(&parent, name, mode, AtFlags::empty())?)
+    }
+
+    /// A new file, opened for writing; its owner may read and write it in any case.
+    pub(super) fn file(&self, parents: &[OsString], name: &OsStr, mode: u32) -> io::Result<File> {
+        let parent = self.parent(parents)?;
+        self.make_way(&parent, name)?;
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&parent, name, flags, Mode::from_raw_mode(0o600))?;
+        fchmod(&file, Mode::from_raw_mode(mode & 0o777 | 0o600))?;
+        Ok(File::from(file))
+    }
+
+    /// A symbolic link, to wherever.
+    pub(super) fn link(
+        &self,
+        parents: &[OsString],
+        name: &OsStr,
+        target: &OsStr,
+    ) -> io::Result<()> {
+        let parent = self.parent(parents)?;
+        self.make_way(&parent, name)?;
+        Ok(symlinkat(target, &parent, name)?)
+    }
+
+    /// A further name of a file that is there.
+    pub(super) fn hard_link(
+        &self,
+        parents: &[OsString],
+        name: &OsStr,
+        target: &[OsString],
+    ) -> io::Result<()> {
+        let Some((of, of_parents)) = target.split_last() else {
+            return Err(io::Error::other("a hard link to the root"));
+        };
+        if target.len() == parents.len() + 1 && of == name && of_parents == parents {
+            return Ok(());
+        }
+        let of_parent = self.opened(of_parents)?;
+        if !matches!(
+            kind(&of_parent, of)?,
+            Some(FileType::RegularFile | FileType::Symlink)
+        ) {
+            return Err(io::Error::other(
+                "a hard link to what is no file of the image",
+            ));
+        }
+        let parent = self.parent(parents)?;
+        let same = |one: &OwnedFd, other: &OwnedFd| -> io::Result<bool> {
+            let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+            Ok(one.st_ino == other.st_ino && one.st_dev == other.st_dev)
+        };
+        if of == name && same(&of_parent, &parent)? {
+            return Ok(());
+        }
+        self.make_way(&parent, name)?;
+        Ok(linkat(&of_parent, of, &parent, name, AtFlags::empty())?)
+    }
+
+    /// Takes a name away, and all below it, if it is there.
+    pub(super) fn remove(&self, parents: &[OsString], name: &OsStr) -> io::Result<()> {
+        match self.opened(parents) {
+            Ok(parent) => self.make_way(&parent, name),
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes away all in a directory, but what this layer has added.
+    pub(super) fn clear(
+        &self,
+        path: &[OsString],
+        added: &HashSet<Vec<OsString>>,
+    ) -> io::Result<()> {
+        let mut ahead = vec![path.to_vec()];
+        while let Some(path) = ahead.pop() {
+            let directory = match self.opened(&path) {
+                Ok(directory) => directory,
+                Err(error) if is_absent(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            for name in names(&directory)? {
+                let mut below = path.clone();
+                below.push(name.clone());
+                if !added.contains(&below) {
+                    self.make_way(&directory, &name)?;
+                } else if kind(&directory, &name)? == Some(FileType::Directory) {
+                    ahead.push(below);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory at a path, made where it is missing.
+    fn parent(&self, path: &[OsString]) -> io::Result<OwnedFd> {
+        match self.opened(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let mut directory = self.opened(&[])?;
+        for length in 1..=path.len() {
+            let until = path.get(..length).unwrap_or_default();
+            directory = match self.opened(until) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let name = until.last().map(OsString::as_os_str).unwrap_or_default();
+                    self.make_directory(&directory, name)?;
+                    self.opened(until)?
+                }
+                other => other?,
+            };
+        }
+        Ok(directory)
+    }
+
+    fn opened(&self, path: &[OsString]) -> io::Result<OwnedFd> {
+        let path: PathBuf = path.iter().collect();
+        let path = match path.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => &path,
+        };
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        Ok(openat2(&self.root, path, flags, Mode::empty(), resolve)?)
+    }
+
+    /// Links can make a path deeper than its text: what is really there is bounded here, so that
+    /// whoever walks it later need not fear for its stack.
+    fn make_directory(&self, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        if depth(parent)?.saturating_sub(self.above) >= limits::DEPTH {
+            return Err(io::Error::other(
+                "directories deeper than any that are of use",
+            ));
+        }
+        Ok(mkdirat(parent, name, Mode::from_raw_mode(0o755))?)
+    }
+
+    /// Takes away whatever has a name.
+    fn make_way(&self, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        match kind(parent, name)? {
+            None => Ok(()),
+            Some(FileType::Directory) => {
+                // The library walks it by descriptors and follows no link.
+                let path = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd()));
+                fs::remove_dir_all(path.join(name))
+            }
+            Some(_) => Ok(unlinkat(parent, name, AtFlags::empty())?),
+        }
+    }
+}
+
+/// When a file was last changed, as its layer says. One that cannot be dated is younger.
+pub(super) fn set_modified(file: &File, seconds: u64) {
+    let omitted = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_OMIT,
+    };
+    let modified = Timespec {
+        tv_sec: i64::try_from(seconds).unwrap_or_default(),
+        tv_nsec: 0,
+    };
+    let _ = futimens(
+        file,
+        &Timestamps {
+            last_access: omitted,
+            last_modification: modified,
+        },
+    );
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// What has a name, itself and not what it leads to.
+fn kind(parent: impl AsFd, name: &OsStr) -> io::Result<Option<FileType>> {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(about) => Ok(Some(FileType::from_raw_mode(about.st_mode))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn names(directory: &OwnedFd) -> io::Result<Vec<OsString>> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// How many names a directory's real path has.
+fn depth(directory: &OwnedFd) -> io::Result<usize> {
+    let path = fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))?;
+    Ok(path.components().count())
+}

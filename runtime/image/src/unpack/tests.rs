@@ -1,0 +1,370 @@
+//! Tests of unpacking: what layers mean, and what hostile ones must not do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{Entry, gzip, tar};
+
+fn unpack(layers: &[Vec<u8>]) -> (tempfile::TempDir, Result<Skipped, UnpackError>) {
+    unpack_within(layers, Bounds::default())
+}
+
+fn unpack_within(
+    layers: &[Vec<u8>],
+    bounds: Bounds,
+) -> (tempfile::TempDir, Result<Skipped, UnpackError>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("root");
+    fs::create_dir(&root).expect("a root");
+    let mut unpacker = Unpacker::new(&root, bounds).expect("an unpacker");
+    let result = layers.iter().try_for_each(|layer| {
+        unpacker.layer(
+            layer.as_slice(),
+            layer.len() as u64,
+            Compression::None,
+            None,
+        )
+    });
+    (folder, result.map(|()| unpacker.skipped().clone()))
+}
+
+/// All that lies below a root: directories end in `/`, links show where they lead.
+fn listed(folder: &tempfile::TempDir) -> Vec<String> {
+    let root = folder.path().join("root");
+    let mut found = Vec::new();
+    let mut ahead = vec![root.clone()];
+    while let Some(directory) = ahead.pop() {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let name = path
+                .strip_prefix(&root)
+                .expect("below")
+                .display()
+                .to_string();
+            let about = fs::symlink_metadata(&path).expect("there");
+            if about.is_dir() {
+                found.push(format!("{name}/"));
+                ahead.push(path);
+            } else if about.is_symlink() {
+                let target = fs::read_link(&path).expect("a link");
+                found.push(format!("{name} -> {}", target.display()));
+            } else {
+                let text = fs::read_to_string(&path).expect("a file");
+                found.push(format!("{name}={text}"));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn whiteouts_and_links_mean_what_they_say() {
+    let lower = tar(&[
+        Entry::File("a/one", b"1"),
+        Entry::File("a/two", b"2"),
+        Entry::File("c/old", b"x"),
+        Entry::File("c/sub/old", b"x"),
+        Entry::File("dir-to-file/x", b"x"),
+        Entry::File("file-to-dir", b"x"),
+    ]);
+    let upper = tar(&[
+        Entry::File("a/.wh.one", b""),
+        Entry::File("a/two", b"new"),
+        Entry::File("c/sub/kept", b"k"),
+        Entry::File("c/.wh..wh..opq", b""),
+        Entry::File("dir-to-file", b"f"),
+        Entry::Directory("file-to-dir/"),
+        Entry::File("file-to-dir/x", b"d"),
+        Entry::File("no/where/.wh.x", b""),
+        Entry::HardLink("a/three", "a/two"),
+        Entry::Link("link", "a"),
+        Entry::File("link/four", b"4"),
+        Entry::File("/absolute", b"5"),
+    ]);
+    let (folder, result) = unpack(&[lower, upper]);
+    result.expect("unpacked");
+    let wanted = [
+        "a/",
+        "a/four=4",
+        "a/three=new",
+        "a/two=new",
+        "absolute=5",
+        "c/",
+        "c/sub/",
+        "c/sub/kept=k",
+        "dir-to-file=f",
+        "file-to-dir/",
+        "file-to-dir/x=d",
+        "link -> a",
+    ];
+    assert_eq!(listed(&folder), wanted);
+}
+
+#[test]
+fn nothing_leads_out_of_the_root() {
+    let cases: [(&str, Vec<Entry<'_>>); 8] = [
+        ("dots", vec![Entry::File("../out", b"x")]),
+        ("dots inside", vec![Entry::File("a/../../out", b"x")]),
+        (
+            "link up",
+            vec![Entry::Link("l", "../.."), Entry::File("l/out", b"x")],
+        ),
+        (
+            "absolute link",
+            vec![Entry::Link("l", "/"), Entry::File("l/out", b"x")],
+        ),
+        (
+            "link to a file",
+            vec![Entry::Link("l", "../out"), Entry::File("l", b"x")],
+        ),
+        ("hard link", vec![Entry::HardLink("h", "../secret")]),
+        (
+            "hard link by link",
+            vec![Entry::Link("l", ".."), Entry::HardLink("h", "l/secret")],
+        ),
+        (
+            "whiteout by link",
+            vec![Entry::Link("l", ".."), Entry::File("l/.wh.secret", b"")],
+        ),
+    ];
+    for (what, entries) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("root");
+        fs::create_dir(&root).expect("a root");
+        fs::write(folder.path().join("secret"), "s").expect("written");
+        let mut unpacker = Unpacker::new(&root, Bounds::default()).expect("an unpacker");
+        let layer = tar(&entries);
+        let _ = unpacker.layer(layer.as_slice(), 0, Compression::None, None);
+        let mut beside: Vec<_> = fs::read_dir(folder.path())
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        beside.sort();
+        assert_eq!(beside, ["root", "secret"], "{what}");
+        let secret = fs::symlink_metadata(folder.path().join("secret")).expect("there");
+        assert_eq!(std::os::unix::fs::MetadataExt::nlink(&secret), 1, "{what}");
+    }
+}
+
+#[test]
+fn what_is_no_file_for_wasm_is_skipped_and_named() {
+    let layer = tar(&[
+        Entry::Fifo("pipe"),
+        Entry::Device("dev/null"),
+        Entry::File("a", b"x"),
+    ]);
+    let (folder, result) = unpack(&[layer]);
+    let skipped = result.expect("unpacked");
+    assert_eq!(
+        (skipped.count, skipped.names),
+        (2, vec!["pipe".to_owned(), "dev/null".to_owned()])
+    );
+    assert_eq!(listed(&folder), ["a=x"]);
+}
+
+#[test]
+fn modes_are_kept_but_not_those_that_lock_us_out_or_raise_rights() {
+    let mut builder = ::tar::Builder::new(Vec::new());
+    for (path, mode) in [("plain", 0o755), ("locked", 0o000), ("setuid", 0o4755)] {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_size(0);
+        header.set_mode(mode);
+        builder
+            .append_data(&mut header, path, &[][..])
+            .expect("in memory");
+    }
+    let (folder, result) = unpack(&[builder.into_inner().expect("in memory")]);
+    result.expect("unpacked");
+    for (path, wanted) in [("plain", 0o755), ("locked", 0o600), ("setuid", 0o755)] {
+        let about = fs::metadata(folder.path().join("root").join(path)).expect("there");
+        assert_eq!(about.permissions().mode() & 0o7777, wanted, "{path}");
+    }
+}
+
+#[test]
+fn long_names_of_both_forms_are_read() {
+    let long = format!("{}/{}", "d".repeat(120), "n".repeat(200));
+    let mut builder = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o644);
+    builder
+        .append_data(&mut header, &long, &b"x"[..])
+        .expect("in memory");
+    let pax = [("path", "from/pax".as_bytes())];
+    builder.append_pax_extensions(pax).expect("in memory");
+    builder
+        .append_data(&mut header, "ignored", &b"y"[..])
+        .expect("in memory");
+    let (folder, result) = unpack(&[builder.into_inner().expect("in memory")]);
+    result.expect("unpacked");
+    let found = listed(&folder);
+    assert!(found.contains(&format!("{long}=x")) && found.contains(&"from/pax=y".to_owned()));
+}
+
+#[test]
+fn too_much_of_anything_is_refused() {
+    let bounds = Bounds {
+        files: 1000,
+        entries: 20,
+        ratio: 10,
+        ratio_free: 4096,
+    };
+    let names: Vec<String> = (0..30).map(|number| format!("f{number}")).collect();
+    let many: Vec<Entry<'_>> = names.iter().map(|name| Entry::File(name, b"")).collect();
+    let cases = [
+        (
+            "bytes of files",
+            tar(&[Entry::File("a", &[1; 600]), Entry::File("b", &[1; 600])]),
+        ),
+        ("entries", tar(&many)),
+    ];
+    for (what, layer) in cases {
+        let wide = Bounds {
+            ratio_free: 1 << 20,
+            ..bounds
+        };
+        let (_folder, result) = unpack_within(&[layer], wide);
+        let error = result.expect_err(what).to_string();
+        assert!(error.contains(what), "{error}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let zeros = gzip(&tar(&[Entry::File("zeros", &[0; 100_000])]));
+    let mut unpacker = Unpacker::new(
+        folder.path(),
+        Bounds {
+            files: 1 << 20,
+            ..bounds
+        },
+    )
+    .expect("one");
+    let result = unpacker.layer(
+        zeros.as_slice(),
+        zeros.len() as u64,
+        Compression::Gzip,
+        None,
+    );
+    let error = result.expect_err("a bomb").to_string();
+    assert!(error.contains("once decompressed"), "{error}");
+    // A long name that is as long as it likes.
+    let mut builder = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_gnu();
+    header.set_entry_type(::tar::EntryType::GNULongName);
+    header.set_size(3 << 20);
+    header.set_cksum();
+    builder
+        .append(&header, io::repeat(b'a').take(3 << 20))
+        .expect("in memory");
+    let (_folder, result) = unpack(&[builder.into_inner().expect("in memory")]);
+    let error = result.expect_err("too long").to_string();
+    assert!(error.contains("in an extension"), "{error}");
+}
+
+#[test]
+fn links_do_not_make_a_tree_deeper_than_any() {
+    let deep = "d/".repeat(200);
+    let further = format!("l/{}", "e/".repeat(48));
+    let link = deep.trim_end_matches('/').to_owned();
+    let mut builder = ::tar::Builder::new(Vec::new());
+    for (path, kind) in [
+        (deep.as_str(), 'd'),
+        ("l", 'l'),
+        (further.as_str(), 'd'),
+        ("m", 'm'),
+    ] {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_size(0);
+        header.set_mode(0o755);
+        if kind == 'l' || kind == 'm' {
+            header.set_entry_type(::tar::EntryType::Symlink);
+            let target = if kind == 'l' {
+                link.clone()
+            } else {
+                further.trim_end_matches('/').to_owned()
+            };
+            builder
+                .append_link(&mut header, path, target)
+                .expect("in memory");
+        } else {
+            header.set_entry_type(::tar::EntryType::Directory);
+            builder
+                .append_data(&mut header, path, &[][..])
+                .expect("in memory");
+        }
+    }
+    let mut header = ::tar::Header::new_gnu();
+    header.set_size(0);
+    header.set_mode(0o755);
+    header.set_entry_type(::tar::EntryType::Directory);
+    let path = format!("m/{}", "f/".repeat(40));
+    builder
+        .append_data(&mut header, path, &[][..])
+        .expect("in memory");
+    let (_folder, result) = unpack(&[builder.into_inner().expect("in memory")]);
+    let error = result.expect_err("too deep").to_string();
+    assert!(error.contains("deeper"), "{error}");
+}
+
+#[test]
+fn zstd_frames_follow_each_other() {
+    // A raw block: magic, header for a single segment of one byte, one last raw block.
+    let frame = |byte: u8| [0x28, 0xb5, 0x2f, 0xfd, 0x20, 1, 0x09, 0, 0, byte].to_vec();
+    let skipped = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 9, 9, 9].to_vec();
+    let all = [frame(b'a'), skipped, frame(b'b')].concat();
+    let mut text = String::new();
+    let mut reader = decompress::reader(all.as_slice(), Compression::Zstd).expect("a reader");
+    reader.read_to_string(&mut text).expect("decompressed");
+    assert_eq!(text, "ab");
+    let mut reader = decompress::reader(&all[..15], Compression::Zstd).expect("a reader");
+    assert!(reader.read_to_string(&mut text).is_err(), "cut");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Headers with some of their bytes exchanged: an error or files below the root, no more.
+    #[test]
+    fn no_layer_panics_or_leaves_the_root(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+        compression in 0_u8..3,
+    ) {
+        let mut layer = tar(&[
+            Entry::Directory("a"),
+            Entry::File("a/file", b"content"),
+            Entry::Link("link", "a"),
+            Entry::HardLink("hard", "a/file"),
+            Entry::File("a/.wh.file", b""),
+        ]);
+        for (at, byte) in changes {
+            let at = at.index(layer.len());
+            layer[at] = byte;
+        }
+        let (layer, compression) = match compression {
+            0 => (layer, Compression::None),
+            1 => (gzip(&layer), Compression::Gzip),
+            _ => (layer, Compression::Zstd),
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("root");
+        fs::create_dir(&root).expect("a root");
+        let bounds = Bounds { files: 1 << 20, entries: 1000, ratio: 100, ratio_free: 1 << 20 };
+        let mut unpacker = Unpacker::new(&root, bounds).expect("an unpacker");
+        let _ = unpacker.layer(layer.as_slice(), layer.len() as u64, compression, None);
+        prop_assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    /// Any bytes at all.
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let bounds = Bounds { files: 1 << 20, entries: 1000, ratio: 100, ratio_free: 1 << 20 };
+            let mut unpacker = Unpacker::new(folder.path(), bounds).expect("an unpacker");
+            let _ = unpacker.layer(bytes.as_slice(), bytes.len() as u64, compression, None);
+        }
+    }
+}
