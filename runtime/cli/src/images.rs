@@ -1,4 +1,4 @@
-//! `file:` images: a wasm file of this machine as a container's image.
+//! Images of a run: wasm files of this machine (`file:`) here, those of registries beside.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,6 +14,8 @@ use model::runtime::WasmImage;
 use node::{ImageError, ImageWant, Images, PreparedImage};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::registry_images::RegistryImages;
+
 /// The largest wasm file; the compiler takes no larger one.
 const FILE: u64 = 512 << 20;
 
@@ -24,10 +26,11 @@ pub(crate) struct Files {
     digests: Mutex<HashMap<Seen, String>>,
 }
 
-/// The images of a run: `file:` ones, each at a known path.
-pub(crate) struct FileImages {
+/// The images of a run: `file:` ones, each at a known path, and those of registries.
+pub(crate) struct RunImages {
     files: Arc<Files>,
     paths: HashMap<String, PathBuf>,
+    registries: RegistryImages,
     /// Who is told of the first image that cannot be had, where nothing is to wait for it.
     failed: Option<UnboundedSender<String>>,
 }
@@ -151,14 +154,19 @@ impl Files {
     }
 }
 
-// === impl FileImages ===
+// === impl RunImages ===
 
-impl FileImages {
+impl RunImages {
     /// Images by what the manifests call them, and where each lies.
-    pub(crate) fn new(files: Arc<Files>, paths: HashMap<String, PathBuf>) -> Self {
+    pub(crate) fn new(
+        files: Arc<Files>,
+        paths: HashMap<String, PathBuf>,
+        registries: RegistryImages,
+    ) -> Self {
         Self {
             files,
             paths,
+            registries,
             failed: None,
         }
     }
@@ -172,15 +180,16 @@ impl FileImages {
         }
     }
 
-    async fn find(&self, reference: &str) -> Result<PreparedImage, ImageError> {
-        let Some(file) = reference.strip_prefix("file:") else {
-            return Err(ImageError {
-                reason: "ErrImagePull".to_owned(),
-                message: format!(
-                    "image {reference:?}: this version runs wasm files only: name one as file:PATH.wasm"
-                ),
-            });
-        };
+    async fn find(&self, want: ImageWant) -> Result<PreparedImage, ImageError> {
+        let reference = want.reference.clone();
+        match reference.strip_prefix("file:") {
+            Some(file) => self.file(&reference, file).await,
+            None => self.registries.prepare(want).await,
+        }
+    }
+
+    /// A wasm file as an image.
+    async fn file(&self, reference: &str, file: &str) -> Result<PreparedImage, ImageError> {
         let path = self
             .paths
             .get(reference)
@@ -221,13 +230,13 @@ impl FileImages {
     }
 }
 
-impl Images for FileImages {
+impl Images for RunImages {
     fn prepare(
         &self,
         want: ImageWant,
     ) -> Pin<Box<dyn Future<Output = Result<PreparedImage, ImageError>> + Send + '_>> {
         Box::pin(async move {
-            let found = self.find(&want.reference).await;
+            let found = self.find(want).await;
             let Some(failed) = &self.failed else {
                 return found;
             };

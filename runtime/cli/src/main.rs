@@ -4,10 +4,12 @@
 
 mod claim;
 mod data_dir;
+mod image;
 mod images;
 mod options;
 mod output;
 mod pod_host;
+mod registry_images;
 mod run;
 mod tracing_output;
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     tracing_output::start(&options.common);
     let result = match options.command {
         Command::Run(run) => run::run(&options.common, run),
+        Command::Image(image) => image::run(&options.common, image),
         Command::Version => version(),
         Command::PodHost(options) => pod_host::serve(options),
     };

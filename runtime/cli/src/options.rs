@@ -1,8 +1,14 @@
 //! The command line.
 
+mod image;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::image::{
+    Export, Image, ImageCommand, Import, Inspect, Ls, Pack, Rm, Transfer,
+};
 
 /// Kubernetes pods whose containers are WebAssembly.
 #[derive(Debug, Parser)]
@@ -42,6 +48,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run pods in the foreground, until every container that is not a sidecar has ended.
     Run(Run),
+    /// Images: pull, push, pack, list, remove, inspect, import, export.
+    Image(Image),
     /// Print the version.
     Version,
     /// Be a pod host: takes orders on standard input.

@@ -22,6 +22,7 @@ mod summary;
 mod terminal;
 pub(crate) use terminal::escaped;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::Workload;
 use host::CodeStore;
-use node::{ManifestObjects, Node, PodHandle, Router};
+use image::Store;
+use node::{ManifestObjects, Node, Objects, PodHandle, Router};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -38,9 +40,10 @@ use tokio::time::Instant;
 use crate::FAILURE;
 use crate::claim::{self, Claim};
 use crate::data_dir::DataDir;
-use crate::images::{FileImages, Files};
+use crate::images::{Files, RunImages};
 use crate::options::{Common, Run};
 use crate::output::Output;
+use crate::registry_images::RegistryImages;
 use ending::{Signals, until_all_end};
 use load::Loaded;
 use printer::Printer;
@@ -84,6 +87,7 @@ async fn to_the_end(
 ) -> anyhow::Result<ExitCode> {
     let printer = Arc::new(Printer::new(options, Output::start()?));
     let router = Arc::new(Router::new());
+    let store = Store::open(&data.content())?;
     let files = Arc::new(Files::new(Arc::new(CodeStore::new(data.code(), compiler))));
     let pods = loaded.workload.pods.iter();
     let claim = Claim::take(data, pods.map(|pod| pod.object.uid()))?;
@@ -97,7 +101,8 @@ async fn to_the_end(
         &claim,
     )?;
     let (failed, mut failures) = mpsc::unbounded_channel();
-    let mut images = FileImages::new(files, loaded.images);
+    let objects: Arc<dyn Objects> = Arc::new(ManifestObjects::new(&loaded.workload));
+    let mut images = images(store, files, loaded.images, &objects);
     if options.image.is_some() {
         images = images.telling(failed);
     }
@@ -105,7 +110,7 @@ async fn to_the_end(
         runtime,
         router,
         Arc::new(images),
-        Arc::new(ManifestObjects::new(&loaded.workload)),
+        objects,
         placement::node_config(
             data,
             Arc::clone(&printer) as Arc<dyn node::LogSink>,
@@ -118,10 +123,8 @@ async fn to_the_end(
     if let Some(pod) = pods.first().filter(|_| loaded.stdin) {
         tokio::spawn(forward_stdin(pod.clone(), loaded.container.clone()));
     }
-    let grace = loaded.workload.pods.iter().map(|it| it.pod.grace_period);
-    let longest = grace.max().unwrap_or_default();
     let end = until_all_end(
-        (&pods, longest),
+        (&pods, longest_grace(&loaded.workload)),
         ends,
         &mut signals,
         &mut failures,
@@ -140,6 +143,25 @@ async fn to_the_end(
         () = tokio::time::sleep_until(end.until.unwrap_or_else(Instant::now)), if end.until.is_some() => {}
     }
     Ok(ExitCode::from(whole_or_not(&printer, summary.exit_code)))
+}
+
+/// How long the most patient pod is given to end.
+fn longest_grace(workload: &Workload) -> Duration {
+    let pods = workload.pods.iter();
+    let longest = pods.map(|it| it.pod.grace_period).max();
+    longest.unwrap_or_default()
+}
+
+/// The images of a run: files, and those of registries with whatever credentials there are.
+fn images(
+    store: Store,
+    files: Arc<Files>,
+    paths: HashMap<String, PathBuf>,
+    objects: &Arc<dyn Objects>,
+) -> RunImages {
+    let (secrets, wasm) = (Arc::clone(objects), Arc::clone(&files));
+    let registries = RegistryImages::new(store, crate::image::client(), secrets, wasm);
+    RunImages::new(files, paths, registries)
 }
 
 /// Starts every pod; each of the tasks prints what becomes of one, and ends with it.

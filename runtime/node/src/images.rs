@@ -1,4 +1,4 @@
-//! Images, wherever they come from: wasm files now, registries later.
+//! Images, wherever they come from: wasm files of this machine, or registries.
 
 use std::pin::Pin;
 
@@ -19,6 +19,9 @@ pub trait Images: Send + Sync + 'static {
 pub struct ImageWant {
     /// `image`, as the spec names it.
     pub reference: String,
+    /// The first word of `command`, where the container has one: the program that is meant, if the
+    /// image has several. `$(VAR)` is not filled in.
+    pub command: Option<String>,
     /// `imagePullPolicy`.
     pub policy: PullPolicy,
     /// The pod's namespace, in which the pull secrets are.

@@ -268,7 +268,10 @@ fn has_wasm_extension(path: &str) -> bool {
 /// ever.
 fn unusable(image: &str, paths: &HashMap<String, PathBuf>) -> Option<String> {
     if !image.starts_with("file:") {
-        return Some("this version runs wasm files only; name one as file:PATH.wasm".to_owned());
+        let reference = image.parse::<image::Reference>();
+        return reference.err().map(|error| {
+            format!("{error}; a wasm file of this machine is named as file:PATH.wasm")
+        });
     }
     let path = paths.get(image)?;
     let cannot =

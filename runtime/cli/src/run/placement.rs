@@ -107,7 +107,8 @@ pub(crate) fn start(
         program: std::env::current_exe().context("cannot tell where wasmpod lies")?,
         args: pod_host_args,
         confinement: Confinement {
-            read: vec![data.code()],
+            // The files of images too: a guest reads its root from there.
+            read: vec![data.code(), data.content().join("roots")],
             write: vec![data.pods()],
             memory: memory.path.clone(),
         },

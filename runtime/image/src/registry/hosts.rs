@@ -81,6 +81,10 @@ impl Hosts {
             path: path.display().to_string(),
             why,
         };
+        let own = match &settings.server {
+            Some(server) => endpoint(server, false).map_err(|e| wrong(e.to_string()))?,
+            None => own,
+        };
         let mut endpoints = Vec::new();
         for (server, host) in &settings.host {
             let capabilities = host.capabilities.as_deref();
@@ -103,10 +107,7 @@ impl Hosts {
         // Mirrors first; a table for the registry itself is its settings.
         endpoints.sort_by_key(|endpoint| !endpoint.is_mirror);
         if endpoints.last().is_none_or(|last| last.is_mirror) {
-            endpoints.push(match &settings.server {
-                Some(server) => endpoint(server, false).map_err(|e| wrong(e.to_string()))?,
-                None => own,
-            });
+            endpoints.push(own);
         }
         Ok(endpoints)
     }
@@ -230,6 +231,10 @@ mod tests {
             "r.example",
             "[host.\"https://r.example\"]\nca = \"ca.pem\"\n",
         );
+        write(
+            "[::1]:5000",
+            "server = \"https://[::1]:5000\"\n[host.\"https://[::1]:5000\"]\nca = \"ca.pem\"\n",
+        );
         write("bad.example", "[host");
         let hosts = Hosts::in_directory(folder.path());
         let docker = [
@@ -241,6 +246,8 @@ mod tests {
         let ca = folder.path().join("r.example/ca.pem");
         assert_eq!(own[0].target.authorities.as_deref(), Some(ca.as_path()));
         assert!(own.len() == 1 && !own[0].is_mirror);
+        let six = hosts.endpoints("[::1]:5000").expect("endpoints");
+        assert!(six.len() == 1 && !six[0].is_mirror && six[0].target.tls);
         assert!(hosts.endpoints("bad.example").is_err());
         assert_eq!(
             shown(&hosts, "other.example"),

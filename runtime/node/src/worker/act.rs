@@ -233,6 +233,7 @@ impl Worker {
         };
         let want = ImageWant {
             reference: container.image.clone(),
+            command: container.command.first().cloned(),
             policy: container.pull_policy,
             namespace: self.identity.namespace.clone(),
             pull_secrets: self.pod.image_pull_secrets.clone(),

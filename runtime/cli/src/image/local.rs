@@ -1,0 +1,151 @@
+//! What `wasmpod image` does without a registry: pack, ls, rm, import, export.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal as _, Write};
+
+use anyhow::{Context as _, bail};
+use image::kind::Kind;
+use image::pack::Parcel;
+use image::store::Record;
+use image::{Reference, archive, pack, pull};
+use serde_json::json;
+
+use super::{Room, say, size, table};
+use crate::options::{Export, Import, Ls, Pack, Rm};
+
+/// How much of a digest a table shows, as Docker does.
+const SHORT: usize = 12;
+
+/// Makes an image of a wasm file; prints its reference by digest.
+pub(super) fn pack(room: &Room, options: Pack) -> anyhow::Result<()> {
+    let lease = room.store.lease()?;
+    let parcel = Parcel {
+        wasm: options.file,
+        files: options.file_layer,
+        author: options.author,
+        annotations: options.annotation,
+    };
+    let target = pack::pack(&room.store, &lease, &parcel).context("cannot pack")?;
+    room.store.name(&options.tag, &target)?;
+    say(&format!("{}@{}", options.tag.name(), target.digest))
+}
+
+/// Lists what is here.
+pub(super) fn ls(room: &Room, options: &Ls) -> anyhow::Result<()> {
+    let records = room.store.records()?;
+    if options.quiet {
+        return records
+            .iter()
+            .try_for_each(|record| say(&record.target.digest.to_string()));
+    }
+    if options.output.is_some() {
+        return records.iter().try_for_each(|record| {
+            let about = about(room, record);
+            let object = json!({
+                "reference": record.reference,
+                "digest": record.target.digest,
+                "kind": about.0,
+                "size": about.1,
+                "updated": record.updated,
+            });
+            say(&object.to_string())
+        });
+    }
+    let heads = ["REPOSITORY", "TAG", "DIGEST", "KIND", "SIZE"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for record in &records {
+        let (kind, bytes) = about(room, record);
+        let Ok(reference) = record.reference.parse::<Reference>() else {
+            continue;
+        };
+        let familiar = reference
+            .with_digest(record.target.digest.clone())
+            .familiar();
+        rows.push(vec![
+            familiar.split('@').next().unwrap_or_default().to_owned(),
+            reference.tag().unwrap_or("<none>").to_owned(),
+            record.target.digest.hex().chars().take(SHORT).collect(),
+            kind.to_owned(),
+            bytes.map_or_else(|| "-".to_owned(), size),
+        ]);
+    }
+    table(&rows)
+}
+
+/// What an image is, and its size; a word where it is not whole.
+fn about(room: &Room, record: &Record) -> (&'static str, Option<u64>) {
+    match pull::of_target(&room.store, record.target.clone()) {
+        Ok(image) => {
+            let kind = match &image.kind {
+                Kind::Wasm(_) => "wasm",
+                Kind::Root(root) if root.says_wasm => "wasm in a root",
+                Kind::Root(_) => "root",
+            };
+            (kind, Some(image.manifest.size()))
+        }
+        Err(_) => ("incomplete", None),
+    }
+}
+
+/// Forgets images, and deletes what nothing else needs.
+pub(super) fn rm(room: &Room, options: &Rm) -> anyhow::Result<()> {
+    let mut absent = Vec::new();
+    for reference in &options.references {
+        match room.store.forget(reference)? {
+            true => say(&format!("Untagged: {}", reference.familiar()))?,
+            false => absent.push(reference.familiar()),
+        }
+    }
+    let gone = room.store.collect()?;
+    say(&format!(
+        "Deleted: {} blobs, {}",
+        gone.blobs,
+        size(gone.bytes)
+    ))?;
+    if !absent.is_empty() {
+        bail!(
+            "{}: no such image here; see `wasmpod image ls`",
+            absent.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Takes images from an archive; prints their names.
+pub(super) fn import(room: &Room, options: &Import) -> anyhow::Result<()> {
+    let lease = room.store.lease()?;
+    let name = options.tag.as_ref();
+    let found = archive::import(&room.store, &lease, &options.file, name)
+        .with_context(|| format!("cannot import {}", options.file.display()))?;
+    for (reference, target) in found {
+        say(&format!("{} {}", reference.familiar(), target.digest))?;
+    }
+    Ok(())
+}
+
+/// Writes images to an archive.
+pub(super) fn export(room: &Room, options: &Export) -> anyhow::Result<()> {
+    let lease = room.store.lease()?;
+    let mut images = Vec::new();
+    for reference in &options.references {
+        images.push((
+            reference.clone(),
+            pull::local(&room.store, &lease, reference)?,
+        ));
+    }
+    let writer: Box<dyn Write> = match &options.output {
+        Some(path) => {
+            let file = File::create(path);
+            Box::new(file.with_context(|| format!("cannot make {}", path.display()))?)
+        }
+        None if std::io::stdout().is_terminal() => {
+            bail!("an archive is not for terminals: name a file with --output, or use a pipe")
+        }
+        None => Box::new(std::io::stdout().lock()),
+    };
+    Ok(archive::export(
+        &room.store,
+        &images,
+        BufWriter::new(writer),
+    )?)
+}

@@ -1,0 +1,67 @@
+//! `image pull` and `image push`.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use image::progress::Progress;
+use image::{pull, push};
+use tokio::runtime::Runtime;
+
+use super::progress::Shown;
+use super::{Room, say};
+use crate::options::Transfer;
+
+/// Fetches an image; prints its reference by digest.
+pub(super) fn pull(room: &Room, options: &Transfer) -> anyhow::Result<()> {
+    let reference = &options.reference;
+    let shown = Shown::start(!options.quiet);
+    let keyring = super::keyring();
+    let image = runtime()?.block_on(async {
+        let lease = Arc::new(room.store.lease()?);
+        let (client, progress) = (super::client(), progress(&shown));
+        pull::pull(&client, &room.store, &lease, reference, &keyring, &progress).await
+    });
+    shown.end();
+    let image = image.with_context(|| format!("cannot pull {reference}"))?;
+    match options.quiet {
+        true => say(&image.target.digest.to_string()),
+        false => say(&format!("{}@{}", reference.name(), image.target.digest)),
+    }
+}
+
+/// Sends an image; prints its reference by digest.
+pub(super) fn push(room: &Room, options: &Transfer) -> anyhow::Result<()> {
+    let reference = &options.reference;
+    let shown = Shown::start(!options.quiet);
+    let keyring = super::keyring();
+    let pushed = runtime()?.block_on(async {
+        let lease = room.store.lease()?;
+        let (client, progress) = (super::client(), progress(&shown));
+        push::push(&client, &room.store, &lease, reference, &keyring, &progress).await
+    });
+    shown.end();
+    let pushed = pushed.with_context(|| format!("cannot push {reference}"))?;
+    if pushed.alone {
+        tracing::warn!(
+            "only the image for this machine was pushed: the others of its index are not here"
+        );
+    }
+    match options.quiet {
+        true => say(&pushed.digest.to_string()),
+        false => say(&format!("{}@{}", reference.name(), pushed.digest)),
+    }
+}
+
+fn progress(shown: &Shown) -> Progress {
+    let shown = shown.clone();
+    Progress::to(move |step| shown.step(&step))
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start threads")
+}
