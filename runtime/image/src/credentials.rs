@@ -9,8 +9,8 @@
 //! specific first, and all that match are tried.
 
 mod docker;
-mod helper;
 mod matching;
+mod program;
 
 use std::path::Path;
 

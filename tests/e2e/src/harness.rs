@@ -7,15 +7,19 @@ use std::time::Duration;
 
 mod alone;
 mod fetch;
+mod image;
 mod pod;
 mod programs;
+mod registry;
 mod run;
 mod said;
 mod skip;
 
 pub(crate) use fetch::{fetch, is_refused};
+pub(crate) use image::Images;
 pub(crate) use pod::{Pod, pods};
 pub(crate) use programs::{guest, root, wasmpod};
+pub(crate) use registry::{Fault, Registry, USER, docker_config};
 pub(crate) use run::{Ended, Run, Running};
 pub(crate) use said::{Line, Said};
 pub(crate) use skip::{as_root_in_own_namespace, has_c_compiler, skip};

@@ -22,6 +22,8 @@ mod hostile;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod left_behind;
 #[cfg(test)]
 mod lifecycle;
@@ -35,6 +37,8 @@ mod output;
 mod placements;
 #[cfg(test)]
 mod preview1;
+#[cfg(test)]
+mod registries;
 #[cfg(test)]
 mod run_cli;
 #[cfg(test)]

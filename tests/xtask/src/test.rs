@@ -15,11 +15,16 @@ use crate::{binaries, guests, lines};
 /// address.
 const OWN_NAMESPACE: &str = "WASMPOD_TEST_NETNS";
 
-const PROGRAMS: [Program; 4] = [
+const PROGRAMS: [Program; 5] = [
     Program {
         name: "curl",
         packages: &["curl"],
         without: "tests of http servers are skipped",
+    },
+    Program {
+        name: "docker-registry",
+        packages: &["docker-registry"],
+        without: "tests against a real registry are skipped",
     },
     Program {
         name: "ip",

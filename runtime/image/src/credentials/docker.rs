@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
 
 use super::matching::{matches, stripped};
-use super::{Auth, CredentialsError, helper};
+use super::{Auth, CredentialsError, program};
 use crate::limits;
 
 /// A configuration's credentials.
@@ -107,7 +107,7 @@ impl DockerConfig {
         let mut found = Vec::new();
         if self.runs_helpers {
             for (server, program) in self.helpers.iter().filter(|(it, _)| matches(it, name)) {
-                let auth = helper::ask(program, server).await?;
+                let auth = program::ask(program, server).await?;
                 found.extend(auth.map(|auth| (server.clone(), auth)));
             }
         }
@@ -120,7 +120,7 @@ impl DockerConfig {
                 Some(auth) => found.push((stripped(server).to_owned(), auth)),
                 // Docker leaves an empty entry where the store has the secret.
                 None if self.runs_helpers && !self.store.is_empty() => {
-                    let auth = helper::ask(&self.store, server).await?;
+                    let auth = program::ask(&self.store, server).await?;
                     found.extend(auth.map(|auth| (stripped(server).to_owned(), auth)));
                 }
                 None => {}
@@ -132,7 +132,7 @@ impl DockerConfig {
                 crate::reference::DOCKER => "https://index.docker.io/v1/",
                 other => other,
             };
-            let auth = helper::ask(&self.store, server).await?;
+            let auth = program::ask(&self.store, server).await?;
             found.extend(auth.map(|auth| (registry.to_owned(), auth)));
         }
         Ok(found)

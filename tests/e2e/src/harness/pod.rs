@@ -48,6 +48,17 @@ impl Pod {
         self.add("initContainers", name, guest, args, fields)
     }
 
+    /// Another image for the last container.
+    pub(crate) fn image(mut self, image: &str) -> Self {
+        let last = self.0["spec"]["containers"]
+            .as_array_mut()
+            .and_then(|all| all.last_mut());
+        if let Some(container) = last {
+            container["image"] = json!(image);
+        }
+        self
+    }
+
     fn add(mut self, list: &str, name: &str, guest: &str, args: &[&str], fields: Value) -> Self {
         let mut container = json!({"name": name, "image": format!("guest:{guest}"), "args": args});
         merge(&mut container, fields);

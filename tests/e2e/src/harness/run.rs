@@ -1,5 +1,6 @@
 //! `wasmpod run` as a process: prepared, started, listened to, signalled, waited for.
 
+use std::ffi::OsString;
 use std::fmt::{Display, Write as _};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
@@ -30,7 +31,7 @@ pub(crate) struct Run {
     is_on_one_cpu: bool,
     is_alone: bool,
     is_unread: bool,
-    variables: Vec<(String, String)>,
+    variables: Vec<(String, OsString)>,
 }
 
 /// A run under way. Dropping it kills what still runs.
@@ -150,8 +151,8 @@ impl Run {
     }
 
     /// With a variable in the program's own environment.
-    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((name.to_owned(), value.to_owned()));
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
         self
     }
 

@@ -1,0 +1,280 @@
+//! Images without a registry: packed, listed, inspected, exported, imported, removed, run.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::harness::{Images, Pod, Run, guest};
+
+/// A folder with a data directory in it, and `wasmpod image` there.
+fn room() -> anyhow::Result<(tempfile::TempDir, Images)> {
+    let home = tempfile::Builder::new()
+        .prefix("wasmpod-images-")
+        .tempdir()?;
+    let images = Images::new(&home.path().join("data"));
+    Ok((home, images))
+}
+
+/// A pod with one container `c` of this image.
+fn pod(image: &str, fields: Value) -> Pod {
+    Pod::one("host", &[], fields).image(image)
+}
+
+/// What `docker save` writes of an image that was built `FROM scratch`.
+fn saved(path: &Path, config: &Value, files: &[(&str, &[u8])]) -> anyhow::Result<()> {
+    let header = |size: usize| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(size as u64);
+        header.set_mode(0o644);
+        header
+    };
+    let mut layer = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        layer.append_data(&mut header(content.len()), name, *content)?;
+    }
+    let layer = layer.into_inner()?;
+    let digest: String = Sha256::digest(&layer)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let config = json!({
+        "architecture": "wasm",
+        "os": "wasi",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
+    })
+    .to_string();
+    let list = json!([{"Config": "c.json", "RepoTags": ["scratch:1"], "Layers": ["l/layer.tar"]}]);
+    let list = list.to_string();
+    let mut archive = tar::Builder::new(fs::File::create(path)?);
+    for (name, content) in [
+        ("l/layer.tar", layer.as_slice()),
+        ("c.json", config.as_bytes()),
+        ("manifest.json", list.as_bytes()),
+    ] {
+        archive.append_data(&mut header(content.len()), name, content)?;
+    }
+    archive.finish()?;
+    Ok(())
+}
+
+#[test]
+fn a_packed_image_is_listed_inspected_run_and_removed() -> anyhow::Result<()> {
+    let (home, images) = room()?;
+    let hello = guest("hello")?.display().to_string();
+    let packed = images.good(&["pack", &hello, "-t", "r.example/hello:1"])?;
+    ensure!(packed.starts_with("r.example/hello@sha256:"), "{packed}");
+    let table = images.good(&["ls"])?;
+    ensure!(
+        table.contains("r.example/hello") && table.contains("wasm"),
+        "{table}"
+    );
+    let listed: Value = serde_json::from_str(&images.good(&["ls", "--output", "json"])?)?;
+    ensure!(listed["reference"] == "r.example/hello:1", "{listed}");
+    let text = images.good(&["inspect", "r.example/hello:1"])?;
+    for wanted in [
+        "World: wasi:cli/command@0.2",
+        "Import: wasi:cli/",
+        "not compiled yet",
+    ] {
+        ensure!(text.contains(wanted), "{wanted}: {text}");
+    }
+    let ended = Run::new()?
+        .data(&home.path().join("data"))
+        .args(["r.example/hello:1", "--", "Ada"])
+        .finish()?;
+    ensure!(ended.code == Some(0), "{}", ended.said.transcript());
+    let pod = ended.said.summary()["pods"][0]["pod"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let container = &ended.said.summary()["pods"][0]["containers"][0]["name"];
+    let logs = ended
+        .said
+        .logs(&pod, container.as_str().unwrap_or_default());
+    ensure!(
+        logs.iter().any(|line| line.contains("Hello, Ada.")),
+        "{logs:?}"
+    );
+    let told: Value =
+        serde_json::from_str(&images.good(&["inspect", "r.example/hello:1", "-o", "json"])?)?;
+    ensure!(
+        told["compiled"] == true && told["kind"] == "artifact",
+        "{told}"
+    );
+    let gone = images.good(&["rm", "r.example/hello:1"])?;
+    ensure!(gone.contains("Deleted: 3 blobs"), "{gone}");
+    let error = images.bad(&["inspect", "r.example/hello:1"])?;
+    ensure!(error.contains("pull it first"), "{error}");
+    Ok(())
+}
+
+/// An image of `docker save` in a room of its own: two programs, a file, and how it is run.
+fn scratch() -> anyhow::Result<(tempfile::TempDir, Images)> {
+    let (home, images) = room()?;
+    let (host, files) = (fs::read(guest("host")?)?, fs::read(guest("fs")?)?);
+    let archive = home.path().join("saved.tar");
+    let config = json!({
+        "Entrypoint": ["/app/host.wasm"],
+        "Cmd": ["env", "COLOUR", "SIZE"],
+        "Env": ["COLOUR=red", "SIZE=1"],
+        "WorkingDir": "/app",
+    });
+    let files: [(&str, &[u8]); 3] = [
+        ("app/host.wasm", &host),
+        ("fs.wasm", &files),
+        ("data/text", b"from the image"),
+    ];
+    saved(&archive, &config, &files)?;
+    let imported = images.good(&["import", &archive.display().to_string()])?;
+    ensure!(imported.starts_with("scratch:1 sha256:"), "{imported}");
+    Ok((home, images))
+}
+
+#[test]
+fn an_image_of_docker_save_runs_as_its_configuration_and_the_pod_say() -> anyhow::Result<()> {
+    let (home, _images) = scratch()?;
+    let data = home.path().join("data");
+    let cases = [
+        (
+            json!({"env": [{"name": "SIZE", "value": "2"}]}),
+            vec!["env COLOUR=red", "env SIZE=2"],
+        ),
+        (json!({"args": ["env", "PWD"]}), vec!["env PWD=/app"]),
+        (
+            json!({"command": ["/fs.wasm", "read"], "args": ["/data/text"]}),
+            vec!["read /data/text from the image"],
+        ),
+        (
+            json!({"command": ["/fs.wasm", "read", "/etc/hostname"]}),
+            vec!["read /etc/hostname p"],
+        ),
+    ];
+    for placement in ["task", "child-per-pod"] {
+        for (fields, wanted) in &cases {
+            let mut fields = fields.clone();
+            fields["imagePullPolicy"] = json!("Never");
+            let run = Run::of(pod("scratch:1", fields.clone()))?;
+            let ended = run.data(&data).placed(placement).finish()?;
+            let logs = ended.said.logs("p", "c");
+            let has_all = wanted.iter().all(|line| logs.contains(line));
+            ensure!(has_all, "{placement} {fields}: {}", ended.said.transcript());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_files_of_an_image_are_read_only_and_its_program_must_be_there() -> anyhow::Result<()> {
+    let (home, _images) = scratch()?;
+    let data = home.path().join("data");
+    let run = |command: &[&str]| {
+        let fields = json!({"imagePullPolicy": "Never", "command": command});
+        Run::of(pod("scratch:1", fields))?.data(&data).finish()
+    };
+    let ended = run(&["/fs.wasm", "write", "/data/new", "x"])?;
+    ensure!(ended.code != Some(0), "{}", ended.said.transcript());
+    let ended = run(&["/none"])?;
+    let end = ended.said.terminated("p", "c");
+    ensure!(end["reason"] == "StartError", "{}", ended.said.transcript());
+    let ended = run(&["/data/text"])?;
+    let message = ended.said.terminated("p", "c")["message"].to_string();
+    ensure!(message.contains("exec format error"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn what_is_exported_is_the_same_where_it_is_imported() -> anyhow::Result<()> {
+    let (home, images) = room()?;
+    let hello = guest("hello")?.display().to_string();
+    let notes = home.path().join("notes");
+    fs::write(&notes, "n")?;
+    let layer = format!("{}:/srv/notes", notes.display());
+    let packed = images.good(&["pack", &hello, "-t", "hello:1", "--file-layer", &layer])?;
+    let archive = home.path().join("out.tar").display().to_string();
+    images.good(&["export", "hello:1", "--output", &archive])?;
+    let (_other_home, other) = room()?;
+    let imported = other.good(&["import", &archive])?;
+    let digest = packed.trim().rsplit('@').next().unwrap_or_default();
+    ensure!(
+        imported.trim() == format!("hello:1 {digest}"),
+        "{imported} {packed}"
+    );
+    Ok(())
+}
+
+#[test]
+fn mistakes_are_told_with_what_to_do() -> anyhow::Result<()> {
+    let (home, images) = room()?;
+    let script = home.path().join("script.wasm").display().to_string();
+    fs::write(&script, "#!/bin/sh\n")?;
+    let empty = home.path().join("empty.tar").display().to_string();
+    fs::write(&empty, "")?;
+    let cases: [(&[&str], &str); 6] = [
+        (&["pack", &script, "-t", "a:1"], "not wasm"),
+        (&["pack", &script, "-t", "A:1"], "lower case"),
+        (&["import", &empty], "no archive of images"),
+        (&["rm", "absent:1"], "no such image"),
+        (&["export", "absent:1"], "pull it first"),
+        (&["pull", "http://r.example/app"], "leave that out"),
+    ];
+    for (arguments, wanted) in cases {
+        let error = images.bad(arguments)?;
+        ensure!(error.contains(wanted), "{arguments:?}: {error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pod_whose_image_cannot_be_had_says_why() -> anyhow::Result<()> {
+    let cases = [
+        (
+            "absent.invalid/app:1",
+            "Never",
+            "ErrImageNeverPull",
+            "pull policy of Never",
+        ),
+        (
+            "localhost:1/app:1",
+            "IfNotPresent",
+            "ErrImagePull",
+            "cannot reach localhost:1",
+        ),
+    ];
+    for (image, policy, reason, text) in cases {
+        let fields = json!({"imagePullPolicy": policy, "args": null});
+        let mut running = Run::of(pod(image, fields))?.private_data().start()?;
+        let status = running.wait_container("p", "c", reason, |status| {
+            status["state"]["waiting"]["reason"] == reason
+        })?;
+        let message = status["state"]["waiting"]["message"]
+            .as_str()
+            .unwrap_or_default();
+        ensure!(message.contains(text), "{status}");
+        if reason == "ErrImagePull" {
+            running.wait_for("an Event BackOff", |line| {
+                line.event("p", "BackOff").cloned()
+            })?;
+            running.wait_container("p", "c", "a back-off", |status| {
+                status["state"]["waiting"]["reason"] == "ImagePullBackOff"
+            })?;
+        }
+        running.signal(rustix::process::Signal::INT)?;
+        running.finish()?;
+    }
+    let ended = Run::new()?
+        .private_data()
+        .args(["localhost:1/app:1"])
+        .finish()?;
+    ensure!(ended.code == Some(125), "{}", ended.said.transcript());
+    let ended = Run::of(pod("Bad/Name:1", json!({"args": null})))?.finish()?;
+    ensure!(
+        ended.code == Some(125) && ended.said.text().contains("lower case"),
+        "{}",
+        ended.said.transcript()
+    );
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! Images of a real registry: Debian's docker-registry, with a password, and with faults on the way.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::ensure;
+use serde_json::json;
+
+use crate::harness::{Fault, Images, Pod, Registry, Run, USER, docker_config, guest, skip};
+
+/// Every test has a folder of its own.
+fn home() -> anyhow::Result<tempfile::TempDir> {
+    Ok(tempfile::Builder::new()
+        .prefix("wasmpod-registries-")
+        .tempdir()?)
+}
+
+/// Packs a guest and pushes it to a registry that asks for nothing.
+fn pushed(registry: &Registry, name: &str) -> anyhow::Result<()> {
+    let home = home()?;
+    let images = Images::new(home.path());
+    let reference = format!("{}/{name}", registry.host);
+    images.good(&[
+        "pack",
+        &guest("hello")?.display().to_string(),
+        "-t",
+        &reference,
+    ])?;
+    images.good(&["push", &reference])?;
+    Ok(())
+}
+
+#[test]
+fn what_is_pushed_with_a_password_is_pulled_with_it_alone() -> anyhow::Result<()> {
+    let Some(registry) = Registry::start(true)? else {
+        return Ok(());
+    };
+    let home = home()?;
+    let config = docker_config(&home.path().join("docker"), &registry.host)?;
+    let reference = format!("{}/team/hello:1", registry.host);
+    let mine = Images::new(&home.path().join("mine")).with("DOCKER_CONFIG", &config);
+    let packed = mine.good(&[
+        "pack",
+        &guest("hello")?.display().to_string(),
+        "-t",
+        &reference,
+    ])?;
+    let pushed = mine.good(&["push", &reference])?;
+    ensure!(pushed == packed, "{pushed} {packed}");
+    let stranger = Images::new(&home.path().join("stranger"));
+    for command in ["pull", "push"] {
+        if command == "push" {
+            stranger.good(&[
+                "pack",
+                &guest("hello")?.display().to_string(),
+                "-t",
+                &reference,
+            ])?;
+        }
+        let error = stranger.bad(&[command, &reference])?;
+        ensure!(error.contains("access denied"), "{error}");
+    }
+    let friend = Images::new(&home.path().join("friend")).with("DOCKER_CONFIG", &config);
+    let pulled = friend.good(&["pull", &reference])?;
+    ensure!(pulled == packed, "{pulled} {packed}");
+    Ok(())
+}
+
+#[test]
+fn a_pod_pulls_with_the_secrets_of_its_manifest() -> anyhow::Result<()> {
+    let Some(registry) = Registry::start(true)? else {
+        return Ok(());
+    };
+    let home = home()?;
+    let config = docker_config(&home.path().join("docker"), &registry.host)?;
+    let reference = format!("{}/hello:1", registry.host);
+    let mine = Images::new(&home.path().join("mine")).with("DOCKER_CONFIG", &config);
+    mine.good(&[
+        "pack",
+        &guest("hello")?.display().to_string(),
+        "-t",
+        &reference,
+    ])?;
+    mine.good(&["push", &reference])?;
+    let (username, password) = USER;
+    let auths = json!({"auths": {&registry.host: {"username": username, "password": password}}});
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pull"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": auths.to_string()},
+    });
+    let with = Pod::one("hello", &[], json!({}))
+        .image(&reference)
+        .spec(json!({"imagePullSecrets": [{"name": "pull"}]}));
+    let manifest = format!("---\n{secret}\n{with}");
+    let nowhere = home.path().join("nowhere");
+    let ended = Run::of(manifest)?
+        .private_data()
+        .variable("DOCKER_CONFIG", &nowhere)
+        .finish()?;
+    ensure!(ended.code == Some(0), "{}", ended.said.transcript());
+    for reason in ["Pulling", "Pulled", "Created", "Started"] {
+        let mut lines = ended.said.lines.iter();
+        ensure!(
+            lines.any(|line| line.event("p", reason).is_some()),
+            "{reason}: {}",
+            ended.said.transcript()
+        );
+    }
+    let without = Pod::one("hello", &[], json!({})).image(&reference);
+    let mut running = Run::of(without)?
+        .private_data()
+        .variable("DOCKER_CONFIG", &nowhere)
+        .start()?;
+    let status = running.wait_container("p", "c", "ErrImagePull", |status| {
+        status["state"]["waiting"]["reason"] == "ErrImagePull"
+    })?;
+    ensure!(status.to_string().contains("access denied"), "{status}");
+    Ok(())
+}
+
+#[test]
+fn an_image_that_is_here_needs_no_registry() -> anyhow::Result<()> {
+    let Some(registry) = Registry::start(false)? else {
+        return Ok(());
+    };
+    pushed(&registry, "hello:1")?;
+    let home = home()?;
+    let reference = format!("{}/hello:1", registry.host);
+    let data = home.path().join("data");
+    let run = |policy: &str| {
+        let fields = json!({"imagePullPolicy": policy});
+        let pod = Pod::one("hello", &[], fields).image(&reference);
+        Run::of(pod).map(|run| run.data(&data))
+    };
+    for policy in ["IfNotPresent", "Always"] {
+        let ended = run(policy)?.finish()?;
+        ensure!(
+            ended.code == Some(0),
+            "{policy}: {}",
+            ended.said.transcript()
+        );
+    }
+    drop(registry);
+    for policy in ["IfNotPresent", "Never"] {
+        let ended = run(policy)?.finish()?;
+        ensure!(
+            ended.code == Some(0),
+            "{policy}: {}",
+            ended.said.transcript()
+        );
+    }
+    let mut running = run("Always")?.start()?;
+    running.wait_container("p", "c", "ErrImagePull", |status| {
+        status["state"]["waiting"]["reason"] == "ErrImagePull"
+    })?;
+    Ok(())
+}
+
+#[test]
+fn faults_on_the_way_are_outlived_or_told() -> anyhow::Result<()> {
+    let Some(registry) = Registry::start(false)? else {
+        return Ok(());
+    };
+    pushed(&registry, "hello:1")?;
+    let size = usize::try_from(fs::metadata(guest("hello")?)?.len())?;
+    let is_layer = |path: &str| path.contains("/blobs/");
+    let cut =
+        registry.proxy(
+            move |method, path, before| match method == "GET" && is_layer(path) {
+                true if before == 0 => Fault::Cut(size / 2),
+                _ => Fault::None,
+            },
+        )?;
+    let busy = registry.proxy(|_, _, before| match before {
+        0 => Fault::Busy(0),
+        _ => Fault::None,
+    })?;
+    let changed =
+        registry.proxy(
+            move |method, path, _| match method == "GET" && is_layer(path) {
+                true => Fault::Changed,
+                false => Fault::None,
+            },
+        )?;
+    let stubborn = registry.proxy(|_, _, _| Fault::Busy(3600))?;
+    let home = home()?;
+    for (proxy, name) in [(&cut, "cut"), (&busy, "busy")] {
+        let images = Images::new(&home.path().join(name));
+        images.good(&["pull", &format!("{}/hello:1", proxy.host)])?;
+    }
+    ensure!(
+        cut.count("GET /v2/hello/blobs/") >= 3,
+        "a broken blob was asked for again"
+    );
+    for (proxy, name, wanted) in [
+        (&changed, "changed", "has the digest"),
+        (&stubborn, "stubborn", "try again in 3600 s"),
+    ] {
+        let images = Images::new(&home.path().join(name));
+        let error = images.bad(&["pull", &format!("{}/hello:1", proxy.host)])?;
+        ensure!(error.contains(wanted), "{name}: {error}");
+        ensure!(
+            images.good(&["ls", "-q"])?.is_empty(),
+            "{name}: nothing has a name"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn two_runs_at_once_pull_and_compile_once() -> anyhow::Result<()> {
+    let Some(registry) = Registry::start(false)? else {
+        return Ok(());
+    };
+    pushed(&registry, "hello:1")?;
+    let proxy = registry.proxy(|_, _, _| Fault::None)?;
+    let home = home()?;
+    let reference = format!("{}/hello:1", proxy.host);
+    let data = home.path().join("data");
+    let run =
+        || Run::of(Pod::one("hello", &[], json!({})).image(&reference)).map(|it| it.data(&data));
+    let (first, second) = (run()?.start()?, run()?.start()?);
+    for ended in [first.finish()?, second.finish()?] {
+        ensure!(ended.code == Some(0), "{}", ended.said.transcript());
+    }
+    // The configuration and the layer.
+    ensure!(proxy.count("GET /v2/hello/blobs/") == 2, "each blob once");
+    let code = fs::read_dir(data.join("code"))?.flatten();
+    let code = code.filter(|entry| entry.path().extension().is_some_and(|it| it == "cwasm"));
+    ensure!(code.count() == 1, "compiled once");
+    Ok(())
+}
+
+#[test]
+fn a_mirror_serves_what_its_registry_would() -> anyhow::Result<()> {
+    let Some(registry) = Registry::start(false)? else {
+        return Ok(());
+    };
+    pushed(&registry, "hello:1")?;
+    let home = home()?;
+    let settings = home.path().join("certs.d/absent.invalid");
+    fs::create_dir_all(&settings)?;
+    let host = &registry.host;
+    let text = format!("[host.\"http://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\n");
+    fs::write(settings.join("hosts.toml"), text)?;
+    let images = Images::new(&home.path().join("data"))
+        .with("WASMPOD_REGISTRIES", &home.path().join("certs.d"));
+    images.good(&["pull", "absent.invalid/hello:1"])?;
+    ensure!(images.good(&["ls"])?.contains("absent.invalid/hello"));
+    Ok(())
+}
+
+#[test]
+fn a_registry_over_tls_is_believed_if_its_authority_is() -> anyhow::Result<()> {
+    let home = home()?;
+    let (certificate, key) = (home.path().join("ca.pem"), home.path().join("key.pem"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ])
+        .args([
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        return skip("there is no openssl here that makes a certificate");
+    }
+    let Some(registry) = Registry::start_tls(&certificate, &key)? else {
+        return Ok(());
+    };
+    let settings = home.path().join("certs.d").join(&registry.host);
+    fs::create_dir_all(&settings)?;
+    let server = format!("https://{}", registry.host);
+    let text = format!("server = \"{server}\"\n[host.\"{server}\"]\nca = \"ca.pem\"\n");
+    fs::write(settings.join("hosts.toml"), text)?;
+    let reference = format!("{}/hello:1", registry.host);
+    let images = Images::new(&home.path().join("data"))
+        .with("WASMPOD_REGISTRIES", &home.path().join("certs.d"));
+    images.good(&[
+        "pack",
+        &guest("hello")?.display().to_string(),
+        "-t",
+        &reference,
+    ])?;
+    let error = images.bad(&["push", &reference])?;
+    ensure!(error.contains("cannot read the authorities"), "{error}");
+    fs::write(settings.join("ca.pem"), fs::read(&certificate)?)?;
+    images.good(&["push", &reference])?;
+    images.good(&["rm", &reference])?;
+    images.good(&["pull", &reference])?;
+    Ok(())
+}
