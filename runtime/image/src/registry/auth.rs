@@ -47,6 +47,14 @@ struct Token {
     expires_in: Option<u64>,
 }
 
+// === impl Grant ===
+
+impl Grant {
+    pub(super) fn is_valid(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
+
 // === impl Asker ===
 
 impl Asker<'_> {

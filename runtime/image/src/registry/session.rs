@@ -248,7 +248,7 @@ impl Session {
         loop {
             let header = self.header().await;
             let error = match self.once(ask, header.as_ref()).await {
-                Ok((url, answer)) if answer.status() == StatusCode::UNAUTHORIZED && !has_asked => {
+                Ok((url, answer)) if !has_asked && self.is_challenge(&url, answer.status()) => {
                     has_asked = true;
                     if !self.authorize(answer.headers(), header.as_ref()).await? {
                         return Err(self.refused(&url, answer).await);
@@ -302,14 +302,7 @@ impl Session {
             let Some(location) = location.and_then(|it| it.to_str().ok()) else {
                 return Ok((url, answer));
             };
-            let next = url.join(location)?;
-            if url.target.tls && !next.target.tls {
-                return Err(RegistryError::Protocol {
-                    url: url.to_string(),
-                    why: format!("it leads from https to {next}, which has no TLS"),
-                });
-            }
-            url = next;
+            url = url.join(location)?;
         }
         Err(RegistryError::Protocol {
             url: ask.url.to_string(),
@@ -317,11 +310,15 @@ impl Session {
         })
     }
 
+    /// Whether an answer asks us who we are. Only the registry itself may: whoever a request was
+    /// led to would name a token server of its own, and be told our secret.
+    fn is_challenge(&self, url: &Url, status: StatusCode) -> bool {
+        status == StatusCode::UNAUTHORIZED && url.target.is_same(&self.endpoint.target)
+    }
+
     async fn header(&self) -> Option<HeaderValue> {
         let grant = self.grant.lock().await;
-        let valid = grant
-            .as_ref()
-            .filter(|it| it.until.is_none_or(|until| until > Instant::now()));
+        let valid = grant.as_ref().filter(|it| it.is_valid(Instant::now()));
         valid.map(|grant| grant.header.clone())
     }
 
@@ -336,10 +333,7 @@ impl Session {
             return Ok(false);
         };
         let mut grant = self.grant.lock().await;
-        if grant
-            .as_ref()
-            .is_some_and(|grant| Some(&grant.header) != used)
-        {
+        if is_renewed(grant.as_ref(), used, Instant::now()) {
             return Ok(true);
         }
         let asker = Asker {
@@ -426,6 +420,12 @@ impl Ask {
         }
         Ok(request)
     }
+}
+
+/// Whether there is another grant than the one that was refused, and it is still good: one that
+/// is over was not even sent.
+pub(super) fn is_renewed(grant: Option<&Grant>, used: Option<&HeaderValue>, now: Instant) -> bool {
+    grant.is_some_and(|grant| grant.is_valid(now) && Some(&grant.header) != used)
 }
 
 fn is_busy(status: StatusCode) -> bool {

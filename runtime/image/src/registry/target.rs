@@ -86,10 +86,17 @@ impl Url {
         })
     }
 
-    /// Where an answer from here leads to: an absolute URL, or a path of this server.
+    /// Where an answer from here leads to: an absolute URL, or a path of this server. Never from
+    /// https to where everybody on the way can read and change what is sent.
     pub(super) fn join(&self, location: &str) -> Result<Self, RegistryError> {
         if location.contains("://") {
             let mut url = Self::parse(location)?;
+            if self.target.tls && !url.target.tls {
+                return Err(RegistryError::Protocol {
+                    url: self.to_string(),
+                    why: format!("it leads from https to {url}, which has no TLS"),
+                });
+            }
             if url.target.is_same(&self.target) {
                 url.target.authorities.clone_from(&self.target.authorities);
             }
@@ -141,6 +148,10 @@ mod tests {
             let url = here.join(location).ok().map(|url| url.to_string());
             assert_eq!(url.as_deref(), wanted, "{location}");
         }
+        let secret = Url::parse("https://r.example/v2/a/blobs/uploads/").expect("a URL");
+        let error = secret.join("http://s.example/up").expect_err("refused");
+        assert!(error.to_string().contains("has no TLS"), "{error}");
+        assert!(secret.join("https://s.example/up").is_ok());
         let six = Url::parse("https://[::1]/v2/").expect("a URL");
         assert_eq!(
             (six.target.host.as_str(), six.target.authority().as_str()),

@@ -198,6 +198,66 @@ async fn redirects_carry_no_credentials_to_another_host() {
 }
 
 #[tokio::test]
+async fn a_host_that_was_led_to_is_told_no_secret_whatever_it_asks() {
+    let (thief, storage) = (Fake::start().await, Fake::start().await);
+    let fake = Fake::start().await;
+    let (_, layer) = fake.artifact("app", "1", b"content");
+    let realm = format!("Bearer realm=\"http://{}/token\"", thief.host);
+    storage.intercept(move |_| Some(Reply::new(401).with("WWW-Authenticate", &realm)));
+    let target = format!("http://{}/elsewhere", storage.host);
+    let blob = format!("/blobs/{layer}");
+    fake.intercept(move |asked| {
+        if asked.method == "POST" {
+            return Some(Reply::new(202).with("Location", &target));
+        }
+        let is_blob = asked.method == "GET" && asked.path.ends_with(&blob);
+        is_blob.then(|| Reply::new(307).with("Location", &target))
+    });
+    let puller = Puller::with(Hosts::plain(), keyring(&fake.host, "me", "pw"));
+    let reference = format!("{}/app:1", fake.host);
+    let error = puller.refused(&reference).await;
+    assert!(error.contains("access denied"), "{error}");
+    let lease = puller.store.lease().expect("a lease");
+    let target = testing::image(&puller.store, &lease, b"mine");
+    let reference: Reference = format!("{}/mine:1", fake.host).parse().expect("one");
+    puller.store.name(&reference, &target).expect("named");
+    let (client, store, none) = (&puller.client, &puller.store, &Progress::none());
+    let pushed = push::push(client, store, &lease, &reference, &puller.keyring, none).await;
+    pushed.expect_err("refused");
+    assert_eq!(thief.count(|_| true), 0);
+    let is_put = |asked: &Asked| asked.method == "PUT";
+    assert!(storage.count(is_put) > 0 && storage.count(|asked| !is_put(asked)) > 0);
+    let is_told = |asked: &Asked| asked.header("authorization").is_some();
+    assert_eq!(storage.count(is_told), 0);
+}
+
+#[test]
+fn a_grant_that_is_over_is_fetched_again() {
+    let now = tokio::time::Instant::now();
+    let (text, other) = ("Bearer a", "Bearer b");
+    let header = |text: &str| http::HeaderValue::from_str(text).expect("a header");
+    let second = std::time::Duration::from_secs(1);
+    let grant = |until| auth::Grant {
+        header: header(text),
+        until,
+    };
+    let cases = [
+        (None, None, false),
+        (Some(grant(None)), None, true),
+        (Some(grant(None)), Some(other), true),
+        (Some(grant(None)), Some(text), false),
+        (Some(grant(Some(now + second))), None, true),
+        (Some(grant(Some(now))), None, false),
+        (Some(grant(Some(now))), Some(other), false),
+    ];
+    for (number, (grant, used, wanted)) in cases.into_iter().enumerate() {
+        let used = used.map(header);
+        let renewed = session::is_renewed(grant.as_ref(), used.as_ref(), now);
+        assert_eq!(renewed, wanted, "case {number}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_is_taken_up_where_it_broke() {
     for has_ranges in [true, false] {
         let fake = Fake::start().await;
