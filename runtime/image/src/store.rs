@@ -101,6 +101,16 @@ pub enum StoreError {
         /// What it has.
         found: u64,
     },
+    /// A name with a digest, for other content than that.
+    #[error(
+        "{reference} says by its digest what it leads to, which is not {found}: leave the digest out of the name, or name what it says"
+    )]
+    Pinned {
+        /// The name.
+        reference: String,
+        /// What it was to lead to.
+        found: Digest,
+    },
     /// A document in it that is none.
     #[error("{digest}: {source}")]
     Document {
@@ -240,8 +250,14 @@ impl Store {
     /// Lets a name lead to a manifest or index that is here.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it names another digest, or cannot be written.
     pub fn name(&self, reference: &Reference, target: &Descriptor) -> Result<(), StoreError> {
+        if !may_lead_to(reference, target) {
+            return Err(StoreError::Pinned {
+                reference: reference.familiar(),
+                found: target.digest.clone(),
+            });
+        }
         let updated = SystemTime::now().duration_since(UNIX_EPOCH);
         let record = Record {
             reference: reference.to_string(),
@@ -254,10 +270,12 @@ impl Store {
         self.replace(&path, &text)
     }
 
-    /// What a name leads to, if it does here.
+    /// What a name leads to, if it does here. A record of another digest than the name says, from
+    /// whomever, is none.
     pub fn find(&self, reference: &Reference) -> Option<Record> {
         let record = read_record(&self.record_path(reference))?;
-        (record.reference == reference.to_string()).then_some(record)
+        let is_it = record.reference == reference.to_string();
+        (is_it && may_lead_to(reference, &record.target)).then_some(record)
     }
 
     /// All names, in their order.
@@ -376,6 +394,12 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
         .write(true)
         .truncate(false)
         .open(path)
+}
+
+/// Whether a name does not say by its digest that it leads elsewhere.
+fn may_lead_to(reference: &Reference, target: &Descriptor) -> bool {
+    let pinned = reference.digest();
+    pinned.is_none_or(|digest| *digest == target.digest)
 }
 
 /// A record that is whole; a half one is as good as none.

@@ -41,6 +41,31 @@ fn names_lead_to_blobs_and_collecting_keeps_what_they_lead_to() {
 }
 
 #[test]
+fn a_name_with_a_digest_leads_to_nothing_else() {
+    let (_folder, store) = store();
+    let lease = store.lease().expect("a lease");
+    let (right, wrong) = (
+        image(&store, &lease, b"right"),
+        image(&store, &lease, b"wrong"),
+    );
+    let pinned = reference(&format!("app:1@{}", right.digest));
+    let error = store.name(&pinned, &wrong).expect_err("refused");
+    assert!(error.to_string().contains("leave the digest"), "{error}");
+    store.name(&pinned, &right).expect("named");
+    assert_eq!(store.find(&pinned).expect("a record").target, right);
+    let record = Record {
+        reference: pinned.to_string(),
+        target: wrong,
+        updated: 0,
+    };
+    let text = serde_json::to_vec(&record).expect("text");
+    fs::write(store.record_path(&pinned), text).expect("written");
+    assert!(store.find(&pinned).is_none());
+    let local = crate::pull::local(&store, &lease, &pinned).expect("by its digest");
+    assert_eq!(local.digest, right.digest);
+}
+
+#[test]
 fn a_lease_of_its_manifest_holds_an_image() {
     let (_folder, store) = store();
     let first = store.lease().expect("a lease");
