@@ -9,12 +9,12 @@
 //! lower layers brought. What runs here is wasm: owners and extended attributes are not kept, and
 //! device nodes, FIFOs and sockets are skipped and named.
 
+mod added;
 mod decompress;
 mod layer;
 mod path;
 mod place;
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,6 +23,7 @@ use std::path::Path;
 use crate::digest::Digest;
 use crate::limits;
 use crate::manifest::media::Compression;
+use added::Added;
 use decompress::{Meter, OverLimit};
 use place::Place;
 
@@ -34,7 +35,6 @@ pub struct Unpacker {
     place: Place,
     bounds: Bounds,
     files: u64,
-    entries: u64,
     skipped: Skipped,
 }
 
@@ -43,7 +43,7 @@ pub struct Unpacker {
 pub struct Bounds {
     /// Bytes of files.
     pub files: u64,
-    /// Entries of all layers.
+    /// Entries of all layers, and directories that none of them names but all lie in.
     pub entries: u64,
     /// How many times larger than a layer its tar may be.
     pub ratio: u64,
@@ -126,12 +126,11 @@ impl Unpacker {
     /// # Errors
     /// When it cannot be opened.
     pub fn new(directory: &Path, bounds: Bounds) -> Result<Self, UnpackError> {
-        let place = Place::open(directory).map_err(|source| failed(&[], source))?;
+        let place = Place::open(directory, bounds.entries).map_err(|source| failed(&[], source))?;
         Ok(Self {
             place,
             bounds,
             files: 0,
-            entries: 0,
             skipped: Skipped::default(),
         })
     }
@@ -175,17 +174,11 @@ impl Unpacker {
     fn entries<R: Read>(&mut self, archive: &mut tar::Archive<R>) -> Result<(), UnpackError> {
         let entries = archive.entries().map_err(|e| failed(&[], e))?;
         let mut pending = layer::Pending::default();
-        let mut added = HashSet::new();
+        let mut added = Added::new(self.bounds.entries);
         // Raw, because the library reads long names into memory however long they are.
         for entry in entries.raw(true) {
             let mut entry = entry.map_err(|e| failed(&[], e))?;
-            self.entries += 1;
-            if self.entries > self.bounds.entries {
-                return Err(UnpackError::TooMuch {
-                    what: "entries",
-                    limit: self.bounds.entries,
-                });
-            }
+            self.place.count().map_err(|e| failed(&[], e))?;
             if let Some(entry) = pending.take(&mut entry)? {
                 self.put(entry, &mut added)?;
             }
@@ -196,7 +189,7 @@ impl Unpacker {
     fn put<R: Read>(
         &mut self,
         entry: layer::Entry<'_, '_, R>,
-        added: &mut HashSet<Vec<OsString>>,
+        added: &mut Added,
     ) -> Result<(), UnpackError> {
         let path = entry.path;
         let Some((name, parents)) = path.split_last() else {
@@ -235,10 +228,7 @@ impl Unpacker {
             }
         }
         .map_err(told)?;
-        for length in 1..=path.len() {
-            added.insert(path.get(..length).unwrap_or_default().to_vec());
-        }
-        Ok(())
+        added.insert(&path).map_err(told)
     }
 }
 

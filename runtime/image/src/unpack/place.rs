@@ -3,7 +3,6 @@
 //! Directories are opened with `openat2` and RESOLVE_IN_ROOT: links in a layer mean what they would
 //! mean to whoever has the root as `/`. Nobody else writes below the root meanwhile.
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
@@ -16,6 +15,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::added::{Added, too_many};
 use crate::limits;
 
 /// A root.
@@ -23,21 +23,38 @@ pub(super) struct Place {
     root: OwnedFd,
     /// How many names lie above the root.
     above: usize,
+    /// Entries, and directories made for them.
+    entries: u64,
+    limit: u64,
 }
 
 // === impl Place ===
 
 impl Place {
-    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+    pub(super) fn open(directory: &Path, limit: u64) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let root = openat(CWD, directory, flags, Mode::empty())?;
         let above = depth(&root)?;
-        Ok(Self { root, above })
+        Ok(Self {
+            root,
+            above,
+            entries: 0,
+            limit,
+        })
+    }
+
+    /// Counts an entry, or a directory that is made for one: one entry can have some hundred.
+    pub(super) fn count(&mut self) -> io::Result<()> {
+        self.entries += 1;
+        match self.entries > self.limit {
+            true => Err(too_many(self.limit)),
+            false => Ok(()),
+        }
     }
 
     /// A directory, made if it is not there; its mode is as it says, and its owner's in any case.
     pub(super) fn directory(
-        &self,
+        &mut self,
         parents: &[OsString],
         name: &OsStr,
         mode: u32,
@@ -52,7 +69,12 @@ impl Place {
     }
 
     /// A new file, opened for writing; its owner may read and write it in any case.
-    pub(super) fn file(&self, parents: &[OsString], name: &OsStr, mode: u32) -> io::Result<File> {
+    pub(super) fn file(
+        &mut self,
+        parents: &[OsString],
+        name: &OsStr,
+        mode: u32,
+    ) -> io::Result<File> {
         let parent = self.parent(parents)?;
         self.make_way(&parent, name)?;
         let flags =
@@ -64,7 +86,7 @@ impl Place {
 
     /// A symbolic link, to wherever.
     pub(super) fn link(
-        &self,
+        &mut self,
         parents: &[OsString],
         name: &OsStr,
         target: &OsStr,
@@ -76,7 +98,7 @@ impl Place {
 
     /// A further name of a file that is there.
     pub(super) fn hard_link(
-        &self,
+        &mut self,
         parents: &[OsString],
         name: &OsStr,
         target: &[OsString],
@@ -118,11 +140,7 @@ impl Place {
     }
 
     /// Takes away all in a directory, but what this layer has added.
-    pub(super) fn clear(
-        &self,
-        path: &[OsString],
-        added: &HashSet<Vec<OsString>>,
-    ) -> io::Result<()> {
+    pub(super) fn clear(&self, path: &[OsString], added: &Added) -> io::Result<()> {
         let mut ahead = vec![path.to_vec()];
         while let Some(path) = ahead.pop() {
             let directory = match self.opened(&path) {
@@ -144,7 +162,7 @@ impl Place {
     }
 
     /// The directory at a path, made where it is missing.
-    fn parent(&self, path: &[OsString]) -> io::Result<OwnedFd> {
+    fn parent(&mut self, path: &[OsString]) -> io::Result<OwnedFd> {
         match self.opened(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
@@ -155,6 +173,7 @@ impl Place {
             directory = match self.opened(until) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let name = until.last().map(OsString::as_os_str).unwrap_or_default();
+                    self.count()?;
                     self.make_directory(&directory, name)?;
                     self.opened(until)?
                 }

@@ -265,6 +265,23 @@ fn too_much_of_anything_is_refused() {
 }
 
 #[test]
+fn directories_that_no_entry_names_count() {
+    // Of two layers, each with few enough of its own.
+    let layers = ["d/".repeat(15), "e/".repeat(15)];
+    let layers = layers.map(|path| tar(&[Entry::Directory(&path)]));
+    for (entries, wanted) in [(30, true), (29, false)] {
+        let bounds = Bounds {
+            entries,
+            ..Bounds::default()
+        };
+        let (_folder, result) = unpack_within(&layers, bounds);
+        assert_eq!(result.is_ok(), wanted, "{result:?}");
+        let error = result.err().map(|error| error.to_string());
+        assert!(error.is_none_or(|error| error.contains("29 entries")));
+    }
+}
+
+#[test]
 fn links_do_not_make_a_tree_deeper_than_any() {
     let deep = "d/".repeat(200);
     let further = format!("l/{}", "e/".repeat(48));
