@@ -9,6 +9,7 @@
 //! An archive is read once, from its beginning; nothing is unpacked beside the store.
 
 mod export;
+mod gunzip;
 mod import;
 mod members;
 

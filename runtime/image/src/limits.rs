@@ -86,5 +86,9 @@ pub const REDIRECTS: usize = 5;
 /// The most entries of an archive that is imported: blobs of many images, and their folders.
 pub const ARCHIVE_ENTRIES: usize = 100_000;
 
+/// What is kept of an archive in memory until its end is read, in bytes: its small files, and the
+/// names of all.
+pub const ARCHIVE_MEMORY: u64 = 64 << 20;
+
 /// The most small files of an archive that are kept in memory until its end is read.
 pub const ARCHIVE_SMALL: usize = 4096;

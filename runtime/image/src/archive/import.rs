@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::gunzip::Gunzip;
 use super::members::Members;
 use super::{ArchiveError, failed};
 use crate::manifest::{Config, Descriptor, Document, ManifestError, media};
@@ -79,7 +80,7 @@ fn read_tar(members: &mut Members<'_>, reader: impl Read) -> Result<(), ArchiveE
         start.starts_with(&[0x1f, 0x8b])
     };
     match is_gzip {
-        true => members.read_tar(flate2::read::MultiGzDecoder::new(reader).take(limits::IMAGE)),
+        true => members.read_tar(Gunzip::new(reader)),
         false => members.read_tar(reader),
     }
 }

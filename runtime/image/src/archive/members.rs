@@ -22,6 +22,15 @@ pub(super) struct Members<'a> {
     links: HashMap<String, String>,
     /// Digests of blobs, by their names.
     held: HashSet<Digest>,
+    /// How many bytes of names and small files may still be kept.
+    left: u64,
+}
+
+/// The long names that stand before an entry.
+#[derive(Default)]
+struct Pending {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
 }
 
 // === impl Members ===
@@ -35,6 +44,7 @@ impl<'a> Members<'a> {
             blobs: HashMap::new(),
             links: HashMap::new(),
             held: HashSet::new(),
+            left: limits::ARCHIVE_MEMORY,
         }
     }
 
@@ -42,7 +52,7 @@ impl<'a> Members<'a> {
     pub(super) fn read_tar(&mut self, reader: impl Read) -> Result<(), ArchiveError> {
         let mut archive = tar::Archive::new(reader);
         let entries = archive.entries().map_err(failed("read the archive"))?;
-        let mut pending_name: Option<String> = None;
+        let mut pending = Pending::default();
         // Raw: the library would read long names into memory however long they are.
         for (number, entry) in entries.raw(true).enumerate() {
             if number >= limits::ARCHIVE_ENTRIES {
@@ -52,39 +62,49 @@ impl<'a> Members<'a> {
                 });
             }
             let mut entry = entry.map_err(failed("read the archive"))?;
-            let kind = entry.header().entry_type();
-            if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
-                let bytes = short(&mut entry)?;
-                let long = if kind.is_gnu_longname() {
-                    let text = String::from_utf8_lossy(&bytes);
-                    Some(text.trim_end_matches('\0').to_owned())
-                } else {
-                    pax_path(&bytes)
-                };
-                pending_name = long.or(pending_name);
-                continue;
-            }
-            let bytes = entry.header().path_bytes().into_owned();
-            let name = pending_name
-                .take()
-                .unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
-            let name = clean(&name);
-            if kind.is_symlink() || kind.is_hard_link() {
-                let target = entry.header().link_name_bytes().unwrap_or_default();
-                let target = String::from_utf8_lossy(&target).into_owned();
-                let target = match kind.is_symlink() {
-                    true => relative_to(&name, &target),
-                    false => clean(&target),
-                };
-                self.links.insert(name, target);
-            } else if kind.is_file() {
-                let size = entry
-                    .header()
-                    .entry_size()
-                    .map_err(failed("read the archive"))?;
-                self.add(&name, size, &mut entry)?;
+            if !pending.take(&mut entry)? {
+                self.entry(std::mem::take(&mut pending), &mut entry)?;
             }
         }
+        Ok(())
+    }
+
+    fn entry<R: Read>(
+        &mut self,
+        long: Pending,
+        entry: &mut tar::Entry<'_, R>,
+    ) -> Result<(), ArchiveError> {
+        let header = entry.header();
+        let kind = header.entry_type();
+        let name = long
+            .name
+            .unwrap_or_else(|| header.path_bytes().into_owned());
+        let name = clean(&text(&name)?);
+        if kind.is_symlink() || kind.is_hard_link() {
+            let target = long
+                .link
+                .unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
+            let target = text(&target)?;
+            let target = match kind.is_symlink() {
+                true => relative_to(&name, &target),
+                false => clean(&target),
+            };
+            self.keep((name.len() + target.len()) as u64)?;
+            self.links.insert(name, target);
+        } else if kind.is_file() {
+            let size = header.entry_size().map_err(failed("read the archive"))?;
+            self.add(&name, size, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Accounts for what is kept in memory.
+    fn keep(&mut self, bytes: u64) -> Result<(), ArchiveError> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or(ArchiveError::TooMany {
+            what: "bytes of names and small files",
+            limit: usize::try_from(limits::ARCHIVE_MEMORY).unwrap_or(usize::MAX),
+        })?;
         Ok(())
     }
 
@@ -147,6 +167,7 @@ impl<'a> Members<'a> {
         if size > limits::BLOB {
             return Err(member(&format!("it is larger than {} bytes", limits::BLOB)));
         }
+        self.keep(name.len() as u64)?;
         if let Some(digest) = digest_of(name) {
             let stored = self.store_as(&digest, size, content);
             stored.map_err(|error| member(&error))?;
@@ -161,6 +182,7 @@ impl<'a> Members<'a> {
                     limit: limits::ARCHIVE_SMALL,
                 });
             }
+            self.keep(size)?;
             let mut bytes = Vec::new();
             content
                 .take(size)
@@ -235,18 +257,59 @@ fn each_chunk(
     }
 }
 
-/// The content of an extension, bounded.
-fn short(entry: &mut impl Read) -> Result<Vec<u8>, ArchiveError> {
-    let mut bytes = Vec::new();
-    let read = entry.take(limits::TAR_EXTENSION).read_to_end(&mut bytes);
-    read.map_err(|e: io::Error| failed("read the archive")(e))?;
-    Ok(bytes)
+// === impl Pending ===
+
+impl Pending {
+    /// Takes an entry that says something of the next; answers whether it was one.
+    fn take<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<bool, ArchiveError> {
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() {
+            self.name = Some(short(entry)?);
+        } else if kind.is_gnu_longlink() {
+            self.link = Some(short(entry)?);
+        } else if kind.is_pax_local_extensions() {
+            let bytes = short(entry)?;
+            for record in tar::PaxExtensions::new(&bytes) {
+                let record = record.map_err(failed("read the archive"))?;
+                match record.key_bytes() {
+                    b"path" => self.name = Some(record.value_bytes().to_vec()),
+                    b"linkpath" => self.link = Some(record.value_bytes().to_vec()),
+                    _ => {}
+                }
+            }
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
 }
 
-fn pax_path(bytes: &[u8]) -> Option<String> {
-    let mut records = tar::PaxExtensions::new(bytes).flatten();
-    let path = records.find(|record| record.key_bytes() == b"path")?;
-    path.value().ok().map(str::to_owned)
+/// The content of an extension; one that is too long is refused, not cut.
+fn short(entry: &mut impl Read) -> Result<Vec<u8>, ArchiveError> {
+    let mut bytes = Vec::new();
+    let mut bounded = entry.take(limits::TAR_EXTENSION + 1);
+    let read = bounded.read_to_end(&mut bytes);
+    read.map_err(|e: io::Error| failed("read the archive")(e))?;
+    match bytes.len() as u64 > limits::TAR_EXTENSION {
+        true => Err(ArchiveError::TooMany {
+            what: "bytes in an extension of an entry",
+            limit: usize::try_from(limits::TAR_EXTENSION).unwrap_or(usize::MAX),
+        }),
+        false => Ok(bytes),
+    }
+}
+
+/// A name as text, without the zero at its end.
+fn text(bytes: &[u8]) -> Result<String, ArchiveError> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_end_matches('\0');
+    match text.len() > limits::PATH {
+        true => Err(ArchiveError::Member {
+            member: text.chars().take(200).collect(),
+            why: format!("its name is longer than {} bytes", limits::PATH),
+        }),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// `blobs/sha256/HEX` as a digest.
@@ -276,4 +339,80 @@ fn relative_to(name: &str, target: &str) -> String {
         }
     }
     parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Entry, store, tar};
+
+    fn read(archive: &[u8], left: u64) -> Result<(), String> {
+        let (_folder, store) = store();
+        let lease = store.lease().expect("a lease");
+        let mut members = Members::new(&store, &lease);
+        members.left = left;
+        let read = members.read_tar(archive);
+        read.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_more_is_kept_in_memory_than_there_may_be() {
+        let small = vec![b' '; 60];
+        let cases = [
+            (
+                "files",
+                vec![Entry::File("a.json", &small), Entry::File("b.json", &small)],
+            ),
+            (
+                "links",
+                vec![
+                    Entry::Link("one-long-name", "another-one"),
+                    Entry::Link("b", "c"),
+                ],
+            ),
+            (
+                "names",
+                vec![
+                    Entry::File("one-long-name", b""),
+                    Entry::File("another-one", b""),
+                ],
+            ),
+        ];
+        for (what, entries) in cases {
+            let archive = tar(&entries);
+            assert_eq!(read(&archive, 200), Ok(()), "{what}");
+            let error = read(&archive, 20).expect_err(what);
+            assert!(error.contains("bytes of names and small files"), "{error}");
+        }
+    }
+
+    #[test]
+    fn long_names_are_refused_and_not_cut() {
+        let cases = [
+            (limits::PATH, None),
+            (5000, Some("name is longer")),
+            (3 << 20, Some("in an extension")),
+        ];
+        for (length, wanted) in cases {
+            for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink] {
+                let mut builder = tar::Builder::new(Vec::new());
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(kind);
+                header.set_size(length as u64);
+                header.set_cksum();
+                let name = vec![b'a'; length];
+                builder.append(&header, name.as_slice()).expect("in memory");
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_size(0);
+                builder
+                    .append_link(&mut header, "a", "b")
+                    .expect("in memory");
+                let archive = builder.into_inner().expect("in memory");
+                let result = read(&archive, limits::ARCHIVE_MEMORY);
+                let error = result.err().unwrap_or_default();
+                assert_eq!(!error.is_empty(), wanted.is_some(), "{error}");
+                assert!(error.contains(wanted.unwrap_or_default()), "{error}");
+            }
+        }
+    }
 }
