@@ -20,13 +20,14 @@ mod lease;
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
 pub use collect::Collected;
@@ -273,7 +274,7 @@ impl Store {
     /// What a name leads to, if it does here. A record of another digest than the name says, from
     /// whomever, is none.
     pub fn find(&self, reference: &Reference) -> Option<Record> {
-        let record = read_record(&self.record_path(reference))?;
+        let record = read_record(&self.record_path(reference)).ok().flatten()?;
         let is_it = record.reference == reference.to_string();
         (is_it && may_lead_to(reference, &record.target)).then_some(record)
     }
@@ -281,14 +282,15 @@ impl Store {
     /// All names, in their order.
     ///
     /// # Errors
-    /// When they cannot be listed.
+    /// When they cannot be listed, or one of them cannot be read.
     pub fn records(&self) -> Result<Vec<Record>, StoreError> {
         let folder = self.room("references");
         let entries = fs::read_dir(&folder).map_err(failed("list", &folder))?;
-        let mut records: Vec<Record> = entries
-            .flatten()
-            .filter_map(|entry| read_record(&entry.path()))
-            .collect();
+        let mut records = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed("list", &folder))?;
+            records.extend(read_record(&entry.path())?);
+        }
         records.sort_by(|one, other| one.reference.cmp(&other.reference));
         Ok(records)
     }
@@ -310,10 +312,15 @@ impl Store {
         self.0.directory.join(name)
     }
 
-    /// A path in `ingest/` that nobody else uses.
+    /// A path in `ingest/` that nobody else uses. Processes of other namespaces may have our
+    /// number, so chance is in it too.
     pub(crate) fn staged(&self, what: &str) -> PathBuf {
         let number = STAGED.fetch_add(1, Relaxed);
-        let name = format!("{what}-{}-{number}.tmp", std::process::id());
+        let mut chance = [0; 8];
+        // Without it the path is as good as its numbers, and whoever makes it makes it new.
+        let _ = getrandom(&mut chance, GetRandomFlags::empty());
+        let (chance, process) = (u64::from_ne_bytes(chance), std::process::id());
+        let name = format!("{what}-{chance:016x}-{process}-{number}.tmp");
         self.room("ingest").join(name)
     }
 
@@ -328,7 +335,7 @@ impl Store {
     /// Gives a file new content, all of it or none.
     fn replace(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
         let staged = self.staged("record");
-        let write = File::create(&staged)
+        let write = File::create_new(&staged)
             .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&staged, path));
         write.map_err(failed("write", path))
@@ -402,12 +409,30 @@ fn may_lead_to(reference: &Reference, target: &Descriptor) -> bool {
     pinned.is_none_or(|digest| *digest == target.digest)
 }
 
-/// A record that is whole; a half one is as good as none.
-fn read_record(path: &Path) -> Option<Record> {
+/// A record; nothing where there is none. One that cannot be read is an error: whoever took it for
+/// none would delete what it leads to.
+fn read_record(path: &Path) -> Result<Option<Record>, StoreError> {
     let mut text = Vec::new();
-    let file = File::open(path).ok()?;
-    file.take(RECORD).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(failed("open", path))?,
+    };
+    file.take(RECORD)
+        .read_to_end(&mut text)
+        .map_err(failed("read", path))?;
+    serde_json::from_slice(&text).map(Some).map_err(|error| {
+        let why = format!("it is no record of a name ({error}): delete it, and pull its image");
+        failed("read", path)(io::Error::new(io::ErrorKind::InvalidData, why))
+    })
+}
+
+/// Whether a file that was opened by a path is still what has it. Between the opening and the
+/// lock it may have been renamed or collected.
+pub(crate) fn is_still(path: &Path, file: &File) -> bool {
+    let named = fs::symlink_metadata(path);
+    named
+        .and_then(|named| Ok(named.ino() == file.metadata()?.ino()))
+        .unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::manifest::media::Compression;
 use added::Added;
 use decompress::{Meter, OverLimit};
 use place::Place;
+pub(crate) use place::open_inside;
 
 /// The most names of skipped entries that are told.
 const TOLD: usize = 8;

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Store, StoreError, failed, open_lock};
+use super::{Store, StoreError, failed, is_still, open_lock};
 use crate::digest::Digest;
 use crate::manifest::Document;
 use crate::{limits, root};
@@ -38,17 +39,18 @@ impl Store {
     /// write their leases: not to be called where tasks run.
     ///
     /// # Errors
-    /// When the store cannot be locked or listed; what cannot be deleted stays.
+    /// When the store cannot be locked, listed, or read as far as it has to be to know what stays:
+    /// then nothing is deleted. What cannot be deleted stays.
     pub fn collect(&self) -> Result<Collected, StoreError> {
         let _alone = self.lock(FlockOperation::LockExclusive)?;
         let held = self.held()?;
         let mut marked = Marked::default();
         marked.roots.extend(held.roots);
         for digest in held.digests {
-            self.mark(&mut marked, digest);
+            self.mark(&mut marked, digest)?;
         }
         for record in self.records()? {
-            self.mark(&mut marked, record.target.digest);
+            self.mark(&mut marked, record.target.digest)?;
         }
         let mut gone = Collected::default();
         for digest in self.blobs()? {
@@ -67,23 +69,39 @@ impl Store {
     }
 
     /// Marks a blob and all that it leads to.
-    fn mark(&self, marked: &mut Marked, digest: Digest) {
+    fn mark(&self, marked: &mut Marked, digest: Digest) -> Result<(), StoreError> {
         let mut ahead = vec![digest];
         while let Some(digest) = ahead.pop() {
             if !marked.digests.insert(digest.clone()) {
                 continue;
             }
-            // Most blobs are no documents, and told by their size or first byte.
-            let small = self
-                .size(&digest)
-                .is_some_and(|size| size <= limits::MANIFEST);
-            let Some(document) = small.then(|| self.document(&digest).ok()).flatten() else {
+            let Some(document) = self.leads(&digest)? else {
                 continue;
             };
             if let Document::Manifest(manifest) = &document {
                 marked.roots.insert(root::key(&manifest.layers));
             }
             ahead.extend(document.children().map(|child| child.digest.clone()));
+        }
+        Ok(())
+    }
+
+    /// The document that a blob is; nothing where it is not here, or none. An error is neither:
+    /// what such a blob leads to is not known.
+    fn leads(&self, digest: &Digest) -> Result<Option<Document>, StoreError> {
+        let path = self.blob_path(digest);
+        let about = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(failed("look at", &path))?,
+        };
+        // Most blobs are no documents, and told by their size or first byte.
+        if about.len() > limits::MANIFEST {
+            return Ok(None);
+        }
+        match self.document(digest) {
+            Ok(document) => Ok(Some(document)),
+            Err(StoreError::Absent(_) | StoreError::Document { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -126,11 +144,13 @@ impl Store {
                 let _ = fs::remove_dir_all(&path);
                 continue;
             }
-            let alone = open_lock(&path)
-                .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
-            if alone {
+            let Ok(file) = open_lock(&path) else { continue };
+            let alone = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            // Still locked while it goes: whoever opened it meanwhile sees that it is gone.
+            if alone && is_still(&path, &file) {
                 let _ = fs::remove_file(&path);
             }
+            drop(file);
         }
         Ok(())
     }
@@ -142,7 +162,7 @@ fn is_old(path: &Path) -> bool {
     matches!(age, Ok(Ok(age)) if age > HALF)
 }
 
-/// Whether a stage, `<what>-<process>-<number>.tmp`, may still be worked on.
+/// Whether a stage, `<what>-<chance>-<process>-<number>.tmp`, may still be worked on.
 fn is_of_a_living_process(name: &str) -> bool {
     let Some(stem) = name.strip_suffix(".tmp") else {
         return false;

@@ -10,12 +10,11 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Lease, Store, StoreError, failed, open_lock};
+use super::{Lease, Store, StoreError, failed, is_still, open_lock};
 use crate::digest::{Digest, Hasher};
 
 /// Who brings a blob.
@@ -138,11 +137,7 @@ impl Store {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
                 other => other.map_err(|errno| failed("lock", &path)(errno.into()))?,
             }
-            // It may have become the blob, or been collected, between the opening and the lock.
-            let is_there = fs::symlink_metadata(&path)
-                .and_then(|named| Ok(named.ino() == file.metadata()?.ino()))
-                .unwrap_or(false);
-            if is_there {
+            if is_still(&path, &file) {
                 let ingest = Ingest::resume(self.clone(), file, path, digest.clone(), size)?;
                 return Ok(Some(Claim::Ours(ingest)));
             }

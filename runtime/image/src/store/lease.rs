@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -43,7 +44,12 @@ impl Store {
             .room("leases")
             .join(name.file_name().unwrap_or_default());
         let _lock = self.lock(FlockOperation::LockShared)?;
-        let file = open_lock(&path).map_err(failed("make", &path))?;
+        let file = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path);
+        let file = file.map_err(failed("make", &path))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| failed("lock", &path)(errno.into()))?;
         Ok(Lease {
@@ -57,31 +63,46 @@ impl Store {
     pub(super) fn held(&self) -> Result<Held, StoreError> {
         let folder = self.room("leases");
         let mut held = Held::default();
-        for entry in fs::read_dir(&folder)
-            .map_err(failed("list", &folder))?
-            .flatten()
-        {
+        for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
+            let entry = entry.map_err(failed("list", &folder))?;
             let path = entry.path();
             if entry.file_name() == "lock" {
                 continue;
             }
-            let Ok(file) = open_lock(&path) else { continue };
+            let file = open_lock(&path).map_err(failed("open", &path))?;
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 // It stays if it cannot be deleted, and holds nothing.
                 let _ = fs::remove_file(&path);
                 continue;
             }
             let mut text = String::new();
-            let read = file.take(LEASE).read_to_string(&mut text);
+            let read = file.take(LEASE + 1).read_to_string(&mut text);
+            let read = read.and_then(|_| held.take(&text));
             read.map_err(failed("read", &path))?;
-            for line in text.lines() {
-                match line.strip_prefix("root ") {
-                    Some(key) => held.roots.push(key.to_owned()),
-                    None => held.digests.extend(line.parse::<Digest>()),
+        }
+        Ok(held)
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// Takes the lines of a lease, all of them or none: what a lease holds beyond those that can
+    /// be read nobody knows.
+    fn take(&mut self, text: &str) -> io::Result<()> {
+        if text.len() as u64 > LEASE {
+            return Err(io::Error::other(format!("it is longer than {LEASE} bytes")));
+        }
+        for line in text.lines() {
+            match line.strip_prefix("root ") {
+                Some(key) => self.roots.push(key.to_owned()),
+                None => {
+                    let digest = line.parse::<Digest>().map_err(io::Error::other)?;
+                    self.digests.push(digest);
                 }
             }
         }
-        Ok(held)
+        Ok(())
     }
 }
 
@@ -104,18 +125,27 @@ impl Lease {
         self.line(&format!("root {key}"))
     }
 
-    fn line(&self, line: &str) -> Result<(), StoreError> {
+    pub(super) fn line(&self, line: &str) -> Result<(), StoreError> {
         let mut held = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, lines) = &mut *held;
         if lines.contains(line) {
             return Ok(());
         }
         let _lock = self.store.lock(FlockOperation::LockShared)?;
-        file.write_all(format!("{line}\n").as_bytes())
-            .map_err(failed("write", &self.path))?;
+        append(file, line).map_err(failed("write", &self.path))?;
         lines.insert(line.to_owned());
         Ok(())
     }
+}
+
+/// Writes a line, all of it or none: the rest of one would be taken for the beginning of the next.
+fn append(file: &File, line: &str) -> io::Result<()> {
+    let end = file.metadata()?.len();
+    file.write_all_at(format!("{line}\n").as_bytes(), end)
+        .inspect_err(|_| {
+            // Where that fails too, whoever collects finds the half line, and deletes nothing.
+            let _ = file.set_len(end);
+        })
 }
 
 impl Drop for Lease {

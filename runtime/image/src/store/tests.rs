@@ -125,6 +125,52 @@ fn half_a_blob_is_resumed_and_too_much_of_one_refused() {
     );
 }
 
+#[test]
+fn what_cannot_be_read_is_not_taken_for_nothing() {
+    /// What is said of something that is in the way, and what puts it there.
+    type Case = (&'static str, fn(&Store, &Descriptor) -> PathBuf);
+    let cases: [Case; 4] = [
+        // A directory is read by nobody, whoever they are.
+        ("no record", |store, _| {
+            let path = store.room("references").join("half");
+            fs::write(&path, "{\"refer").expect("written");
+            path
+        }),
+        ("cannot read", |store, _| {
+            let path = store.room("references").join("unreadable");
+            fs::create_dir(&path).expect("made");
+            path
+        }),
+        ("is no digest", |store, _| {
+            let lease = store.lease().expect("a lease");
+            lease.line("sha256:abc").expect("a half line");
+            std::mem::forget(lease);
+            PathBuf::from("/nowhere")
+        }),
+        ("has the digest", |store, target| {
+            fs::write(store.blob_path(&target.digest), "changed").expect("written");
+            PathBuf::from("/nowhere")
+        }),
+    ];
+    for (wanted, break_it) in cases {
+        let (_folder, store) = store();
+        let lease = store.lease().expect("a lease");
+        let target = image(&store, &lease, b"x");
+        store.put(&lease, media::WASM, b"nobody's").expect("put");
+        store.name(&reference("app:1"), &target).expect("named");
+        drop(lease);
+        let in_the_way = break_it(&store, &target);
+        let error = store.collect().expect_err(wanted).to_string();
+        assert!(error.contains(wanted), "{error}");
+        assert_eq!(store.blobs().expect("listed").len(), 4, "{wanted}");
+        let _ = fs::remove_file(&in_the_way).or_else(|_| fs::remove_dir(&in_the_way));
+        if in_the_way.starts_with("/nowhere") {
+            continue;
+        }
+        assert_eq!(store.collect().expect("collected").blobs, 1, "{wanted}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_that_want_a_blob_bring_it_once() {
     let (folder, store) = store();

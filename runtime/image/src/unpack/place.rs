@@ -18,6 +18,9 @@ use rustix::io::Errno;
 use super::added::{Added, too_many};
 use crate::limits;
 
+/// How often a path is opened while others rename.
+const TRIES: u32 = 64;
+
 /// A root.
 pub(super) struct Place {
     root: OwnedFd,
@@ -190,8 +193,7 @@ impl Place {
             false => &path,
         };
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        Ok(openat2(&self.root, path, flags, Mode::empty(), resolve)?)
+        Ok(open_inside(&self.root, path, flags)?)
     }
 
     /// Links can make a path deeper than its text: what is really there is bounded here, so that
@@ -217,6 +219,19 @@ impl Place {
             Some(_) => Ok(unlinkat(parent, name, AtFlags::empty())?),
         }
     }
+}
+
+/// Opens a path as if the root were `/`. The kernel gives up where anything on this machine is
+/// renamed at that moment, and asks to be asked again.
+pub(crate) fn open_inside(root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    for _ in 1..TRIES {
+        match openat2(root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    openat2(root, path, flags, Mode::empty(), resolve)
 }
 
 /// When a file was last changed, as its layer says. One that cannot be dated is younger.
