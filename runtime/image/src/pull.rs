@@ -337,26 +337,19 @@ impl Owned {
             }
             .into());
         }
-        loop {
-            let waiting = || self.progress.tell(Step::Waiting(digest.clone()));
-            let claim = self
-                .store
-                .claim(&self.lease, digest, blob.size, waiting)
-                .await?;
-            let Claim::Ours(ingest) = claim else {
-                self.progress.tell(Step::Present(digest.clone(), blob.size));
-                return Ok(());
-            };
-            let from = ingest.written();
-            match self.bring(blob, ingest).await {
-                // What an earlier try had left may be what is wrong: it is gone now.
-                Err(PullError::Store(StoreError::WrongDigest { .. })) if from > 0 => {}
-                other => return other,
-            }
-        }
+        let waiting = || self.progress.tell(Step::Waiting(digest.clone()));
+        let claim = self
+            .store
+            .claim(&self.lease, digest, blob.size, waiting)
+            .await?;
+        let Claim::Ours(ingest) = claim else {
+            self.progress.tell(Step::Present(digest.clone(), blob.size));
+            return Ok(());
+        };
+        self.bring(blob, ingest).await
     }
 
-    /// Brings a blob that is ours to bring, from the first session that has it.
+    /// Brings a blob that is ours to bring, from the first session that has it, as it should be.
     async fn bring(&self, blob: &Descriptor, mut ingest: Ingest) -> Result<(), PullError> {
         let digest = &blob.digest;
         self.progress.tell(Step::Begun {
@@ -366,23 +359,55 @@ impl Owned {
         });
         let mut last = None;
         for session in &self.sessions {
-            match self.transfer(session, blob, ingest).await {
-                Ok(whole) => {
-                    finish(whole).await?;
+            let (back, result) = self.verified(session, blob, ingest).await;
+            ingest = back;
+            match result {
+                Ok(()) => {
+                    finish(ingest).await?;
                     self.progress.tell(Step::Done(digest.clone()));
                     return Ok(());
                 }
-                Err((back, PullError::Registry(error))) if error.may_be_elsewhere() => {
-                    ingest = back;
-                    last = Some(error);
-                }
-                Err((_, error)) => return Err(error),
+                Err(error) if may_be_elsewhere(&error) => last = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        Err(last.map_or_else(
-            || PullError::Absent(digest.to_string()),
-            PullError::Registry,
-        ))
+        Err(last.unwrap_or_else(|| PullError::Absent(digest.to_string())))
+    }
+
+    /// Brings all that is missing from one session. Content that is not what it should be is
+    /// dropped; where a part of it was here before, that may be what is wrong, and the session is
+    /// asked for all of it.
+    async fn verified(
+        &self,
+        session: &Session,
+        blob: &Descriptor,
+        mut ingest: Ingest,
+    ) -> (Ingest, Result<(), PullError>) {
+        loop {
+            let was_here = ingest.written();
+            let fault = match self.transfer(session, blob, ingest).await {
+                Ok(whole) => {
+                    ingest = whole;
+                    ingest.fault().map(PullError::from)
+                }
+                Err((back, error)) => {
+                    ingest = back;
+                    Some(error)
+                }
+            };
+            let Some(fault) = fault else {
+                return (ingest, Ok(()));
+            };
+            if is_wrong(&fault) {
+                if let Err(error) = ingest.restart() {
+                    return (ingest, Err(error.into()));
+                }
+                if was_here > 0 {
+                    continue;
+                }
+            }
+            return (ingest, Err(fault));
+        }
     }
 
     /// Brings all that is missing; a connection that breaks is taken up where it broke, as long
@@ -393,7 +418,7 @@ impl Owned {
         blob: &Descriptor,
         mut ingest: Ingest,
     ) -> Result<Ingest, (Ingest, PullError)> {
-        let mut fruitless = 0;
+        let mut tries = 0;
         while ingest.written() < ingest.size() {
             let before = ingest.written();
             let (back, result) = self.stretch(session, blob, ingest).await;
@@ -407,15 +432,11 @@ impl Owned {
                 Err(PullError::Registry(error)) => error,
                 Err(error) => return Err((ingest, error)),
             };
-            fruitless = if ingest.written() > before {
-                1
-            } else {
-                fruitless + 1
-            };
-            if !error.may_pass() || fruitless >= limits::TRIES {
+            tries = fruitless(tries, ingest.written().saturating_sub(before));
+            if !error.may_pass() || tries >= limits::TRIES {
                 return Err((ingest, error.into()));
             }
-            let after = limits::BACK_OFF.saturating_mul(1 << (fruitless - 1));
+            let after = limits::BACK_OFF.saturating_mul(1 << (tries - 1));
             let why = error.to_string();
             self.progress.tell(Step::Retrying { after, why });
             tokio::time::sleep_until(Instant::now() + after).await;
@@ -472,6 +493,31 @@ impl Owned {
             // The runtime is being shut down, and this task with it.
             Err(_) => std::future::pending().await,
         }
+    }
+}
+
+/// How many tries in a row brought too little, after one that brought this much. A byte of each
+/// connection is as good as none: by it a pull would never end.
+pub(crate) fn fruitless(tries: u32, came: u64) -> u32 {
+    match came >= limits::PACE {
+        true => 1,
+        false => tries + 1,
+    }
+}
+
+/// Whether content came that is not what it should be.
+fn is_wrong(error: &PullError) -> bool {
+    matches!(
+        error,
+        PullError::Store(StoreError::WrongDigest { .. } | StoreError::WrongSize { .. })
+    )
+}
+
+/// Whether another session may bring what this one did not.
+fn may_be_elsewhere(error: &PullError) -> bool {
+    match error {
+        PullError::Registry(error) => error.may_be_elsewhere(),
+        error => is_wrong(error),
     }
 }
 

@@ -61,7 +61,8 @@ impl Client {
     }
 
     /// The ways to a repository, the best first: each mirror and then the registry itself, with
-    /// each credential that matches there, or none. A mirror gets only what is meant for it. For
+    /// each credential that matches there, or none. Another host than the one that
+    /// the reference names gets only what is meant for it. For
     /// pushing, the registry alone.
     pub(crate) async fn sessions(
         &self,
@@ -76,9 +77,9 @@ impl Client {
             if access == Access::Push && endpoint.is_mirror {
                 continue;
             }
-            let name = match endpoint.is_mirror {
-                true => format!("{}/{}", endpoint.target.authority(), reference.repository()),
-                false => reference.name(),
+            let name = match endpoint.is_named {
+                true => reference.name(),
+                false => format!("{}/{}", endpoint.target.authority(), reference.repository()),
             };
             let mut auths: Vec<_> = keyring.find(&name).await?.into_iter().map(Some).collect();
             if auths.is_empty() {

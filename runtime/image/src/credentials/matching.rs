@@ -5,7 +5,7 @@
 
 /// Whether an entry is for `registry/repository`.
 pub(super) fn matches(entry: &str, name: &str) -> bool {
-    let (host, port, path) = parts(entry);
+    let (host, port, path) = parts(stripped(entry));
     let (of_host, of_port, of_path) = parts(name);
     let (host, of_host) = (canonical(host), canonical(of_host));
     if port != of_port {
@@ -25,14 +25,14 @@ pub(super) fn matches(entry: &str, name: &str) -> bool {
 pub(super) fn stripped(entry: &str) -> &str {
     let entry = entry.split_once("://").map_or(entry, |(_, rest)| rest);
     let entry = entry.trim_end_matches('/');
-    entry
-        .strip_suffix("/v1")
-        .or_else(|| entry.strip_suffix("/v2"))
-        .unwrap_or(entry)
+    match entry.split_once('/') {
+        // Further on it is the name of a repository.
+        Some((host, "v1" | "v2")) => host,
+        _ => entry,
+    }
 }
 
 fn parts(text: &str) -> (&str, Option<&str>, &str) {
-    let text = stripped(text);
     let (host, path) = text.split_once('/').unwrap_or((text, ""));
     if host.starts_with('[') {
         let end = host.find(']').map_or(host.len(), |at| at + 1);
@@ -99,6 +99,12 @@ mod tests {
             ("r.example", "r.example/app", true),
             ("https://r.example", "r.example/app", true),
             ("https://r.example/v2/", "r.example/app", true),
+            ("r.example/v1", "r.example/app", true),
+            ("r.example/team/v2", "r.example/team/app", false),
+            ("r.example/team/v2", "r.example/team/v2/app", true),
+            ("https://r.example/team/v1/", "r.example/team/v1", true),
+            ("r.example/v2/app", "r.example/v2", false),
+            ("r.example/app", "r.example/v1", false),
             ("r.example:5000", "r.example/app", false),
             ("r.example:5000", "r.example:5000/app", true),
             ("*.example", "r.example/app", true),

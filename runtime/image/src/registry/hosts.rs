@@ -34,6 +34,9 @@ pub struct Endpoint {
     pub(super) prefix: String,
     /// Whether it is another server than the one that the reference names.
     pub(super) is_mirror: bool,
+    /// Whether it is the host and port that the reference names. Credentials for the reference are
+    /// for that, whatever settings take for the registry.
+    pub(super) is_named: bool,
 }
 
 #[derive(Deserialize)]
@@ -73,9 +76,9 @@ impl Hosts {
 
     /// The servers of a registry, in the order in which they are asked; the registry itself last.
     pub(super) fn endpoints(&self, registry: &str) -> Result<Vec<Endpoint>, RegistryError> {
-        let own = own(registry)?;
+        let named = own(registry)?;
         let Some((path, settings)) = self.settings(registry)? else {
-            return Ok(vec![own]);
+            return Ok(vec![named]);
         };
         let wrong = |why: String| RegistryError::Settings {
             path: path.display().to_string(),
@@ -83,7 +86,7 @@ impl Hosts {
         };
         let own = match &settings.server {
             Some(server) => endpoint(server, false).map_err(|e| wrong(e.to_string()))?,
-            None => own,
+            None => named.clone(),
         };
         let mut endpoints = Vec::new();
         for (server, host) in &settings.host {
@@ -108,6 +111,9 @@ impl Hosts {
         endpoints.sort_by_key(|endpoint| !endpoint.is_mirror);
         if endpoints.last().is_none_or(|last| last.is_mirror) {
             endpoints.push(own);
+        }
+        for endpoint in &mut endpoints {
+            endpoint.is_named = endpoint.target.is_at_same_port(&named.target);
         }
         Ok(endpoints)
     }
@@ -156,7 +162,9 @@ fn own(registry: &str) -> Result<Endpoint, RegistryError> {
         true => "http",
         false => "https",
     };
-    endpoint(&format!("{scheme}://{host}"), false)
+    let mut own = endpoint(&format!("{scheme}://{host}"), false)?;
+    own.is_named = true;
+    Ok(own)
 }
 
 fn endpoint(server: &str, is_whole: bool) -> Result<Endpoint, RegistryError> {
@@ -174,6 +182,7 @@ fn endpoint(server: &str, is_whole: bool) -> Result<Endpoint, RegistryError> {
         target: url.target,
         prefix,
         is_mirror: false,
+        is_named: false,
     })
 }
 
@@ -210,6 +219,48 @@ mod tests {
         ];
         for (registry, wanted) in cases {
             assert_eq!(shown(&Hosts::plain(), registry), [wanted]);
+        }
+    }
+
+    #[test]
+    fn credentials_of_a_registry_are_for_its_host_and_port() {
+        let server = |url: &str| format!("server = \"{url}\"\n");
+        let mirror = |url: &str| format!("[host.\"{url}\"]\n");
+        let cases = [
+            ("r.example", server("https://r.example"), vec![true]),
+            ("r.example", server("https://other.example"), vec![false]),
+            ("r.example", server("http://r.example"), vec![false]),
+            (
+                "r.example",
+                mirror("https://r.example:5000"),
+                vec![false, true],
+            ),
+            ("[::1]:5000", server("https://[::1]:5000"), vec![true]),
+            (
+                "docker.io",
+                server("https://registry-1.docker.io"),
+                vec![true],
+            ),
+            (
+                "docker.io",
+                server("https://docker.io.example"),
+                vec![false],
+            ),
+            (
+                "r.example",
+                server("https://cache.example") + &mirror("https://r.example"),
+                vec![true, false],
+            ),
+        ];
+        for (registry, text, wanted) in cases {
+            let folder = tempfile::tempdir().expect("a folder");
+            let settings = folder.path().join("_default");
+            fs::create_dir(&settings).expect("made");
+            fs::write(settings.join("hosts.toml"), &text).expect("written");
+            let hosts = Hosts::in_directory(folder.path());
+            let endpoints = hosts.endpoints(registry).expect("endpoints");
+            let named: Vec<bool> = endpoints.iter().map(|it| it.is_named).collect();
+            assert_eq!(named, wanted, "{registry}: {text}");
         }
     }
 

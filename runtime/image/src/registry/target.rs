@@ -44,6 +44,11 @@ impl Target {
         if self.tls { "https" } else { "http" }
     }
 
+    /// Whether it is the same host and port, whichever way it is spoken to.
+    pub(super) fn is_at_same_port(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+
     /// Whether credentials for one are the other's.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)

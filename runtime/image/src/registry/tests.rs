@@ -466,6 +466,53 @@ async fn a_mirror_is_asked_first_and_gets_no_credentials_of_others() {
 }
 
 #[tokio::test]
+async fn what_a_mirror_has_wrong_comes_from_the_registry() {
+    for wrong in [&b"wrong"[..], b"much too long"] {
+        let (mirror, fake) = (Fake::start().await, Fake::start().await);
+        let (_, layer) = fake.artifact("app", "1", b"right");
+        mirror.artifact("app", "1", b"right");
+        let blob = format!("/blobs/{layer}");
+        mirror.intercept(move |asked| {
+            let is_it = asked.path.ends_with(&blob);
+            is_it.then(|| Reply::new(200).body(wrong))
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = folder.path().join(&fake.host);
+        fs::create_dir(&settings).expect("made");
+        let text = format!("[host.\"http://{}\"]\n", mirror.host);
+        fs::write(settings.join("hosts.toml"), text).expect("written");
+        let puller = Puller::with(Hosts::in_directory(folder.path()), Keyring::anonymous());
+        // Half of it was here, and wrong too.
+        let lease = puller.store.lease().expect("a lease");
+        let claim = puller.store.claim_blocking(&lease, &layer, 5);
+        if let Ok(crate::store::Claim::Ours(mut half)) = claim {
+            half.write(b"wr").expect("written");
+        }
+        let image = puller.pull(&format!("{}/app:1", fake.host)).await;
+        image.expect("pulled from the registry");
+        let found = fs::read(puller.store.blob_path(&layer)).expect("a blob");
+        assert_eq!(found, b"right");
+        let is_blob = |asked: &Asked| asked.path.ends_with(layer.hex());
+        assert!(mirror.count(is_blob) > 0 && fake.count(is_blob) == 1);
+    }
+}
+
+#[test]
+fn a_connection_counts_that_brings_what_one_has_to() {
+    let cases = [
+        (0, limits::PACE, 1),
+        (4, limits::PACE, 1),
+        (4, limits::PACE - 1, 5),
+        (0, 1, 1),
+        (1, 1, 2),
+        (1, 0, 2),
+    ];
+    for (tries, came, wanted) in cases {
+        assert_eq!(pull::fruitless(tries, came), wanted, "{tries} {came}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_pushed_is_pulled_by_others() {
     let fake = Fake::start().await;
     let puller = Puller::new();

@@ -225,21 +225,28 @@ impl Ingest {
         Ok(())
     }
 
+    /// What is wrong with it, where all of it is here.
+    pub(crate) fn fault(&self) -> Option<StoreError> {
+        if self.written != self.size {
+            return Some(self.wrong_size(self.written));
+        }
+        let found = self.hasher.clone().finish();
+        (found != self.digest).then(|| StoreError::WrongDigest {
+            wanted: self.digest.clone(),
+            found,
+        })
+    }
+
     /// Makes it a blob, if it is what it should be. Wrong content is dropped.
     ///
     /// # Errors
     /// When its size or digest is wrong, or it cannot be renamed.
     pub fn finish(mut self) -> Result<(), StoreError> {
-        if self.written != self.size {
-            return Err(self.wrong_size(self.written));
-        }
-        let found = self.hasher.clone().finish();
-        if found != self.digest {
-            self.restart()?;
-            return Err(StoreError::WrongDigest {
-                wanted: self.digest.clone(),
-                found,
-            });
+        if let Some(fault) = self.fault() {
+            if matches!(fault, StoreError::WrongDigest { .. }) {
+                self.restart()?;
+            }
+            return Err(fault);
         }
         let target = self.store.blob_path(&self.digest);
         self.file
