@@ -290,6 +290,30 @@ mod tests {
     }
 
     #[test]
+    fn many_that_want_a_root_unpack_it_once_whatever_is_collected() {
+        let (_folder, store) = store();
+        let lease = store.lease().expect("a lease");
+        let content = tar(&[Entry::Fifo("pipe"), Entry::File("a", &[7; 100_000])]);
+        let layer = store.put(&lease, media::OCI_TAR, &content).expect("put");
+        let layers = [layer];
+        let unpacked = || {
+            let root = unpack(&store, &lease, &layers, &[], &Progress::none()).expect("unpacked");
+            assert!(root.path.join("a").is_file());
+            // Only the one that unpacks it knows what it left out.
+            root.skipped.count
+        };
+        let total: u64 = std::thread::scope(|scope| {
+            let tasks: Vec<_> = (0..8).map(|_| scope.spawn(unpacked)).collect();
+            for _ in 0..20 {
+                store.collect().expect("collected");
+            }
+            let counts = tasks.into_iter().map(|task| task.join().expect("a thread"));
+            counts.sum()
+        });
+        assert_eq!(total, 1);
+    }
+
+    #[test]
     fn a_layer_that_is_not_what_the_configuration_says_is_refused() {
         let (_folder, store) = store();
         let lease = store.lease().expect("a lease");
