@@ -19,6 +19,7 @@ mod error;
 mod instances;
 pub(crate) mod limits;
 mod outgoing;
+mod pace;
 mod patience;
 mod request;
 mod server;

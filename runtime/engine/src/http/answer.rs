@@ -20,7 +20,7 @@ use super::connection::Busy;
 pub(super) struct AnswerBody {
     content: Content,
     /// The connection is in use until it is sent.
-    _busy: Busy,
+    busy: Busy,
 }
 
 enum Content {
@@ -54,19 +54,16 @@ type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 impl AnswerBody {
     pub(super) fn of_guest(body: HyperOutgoingBody, course: Arc<Course>, busy: Busy) -> Self {
-        Self {
-            content: Content::Guest { body, course },
-            _busy: busy,
-        }
+        Self::new(Content::Guest { body, course }, busy)
     }
-}
 
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = BodyError;
+    fn new(content: Content, busy: Busy) -> Self {
+        busy.pace().given();
+        Self { content, busy }
+    }
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+    fn poll_content(
+        &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.content {
@@ -82,6 +79,23 @@ impl Body for AnswerBody {
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
         }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = self.poll_content(cx);
+        match frame {
+            Poll::Ready(_) => self.busy.pace().given(),
+            Poll::Pending => self.busy.pace().awaited(),
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -149,10 +163,7 @@ impl Drop for Uncut {
 /// An answer of ours: a status and a sentence.
 pub(super) fn text(status: StatusCode, sentence: &str, busy: Busy) -> Response<AnswerBody> {
     let content = Content::Text(Full::new(Bytes::from(format!("{sentence}\n"))));
-    let mut answer = Response::new(AnswerBody {
-        content,
-        _busy: busy,
-    });
+    let mut answer = Response::new(AnswerBody::new(content, busy));
     *answer.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, kind);

@@ -3,13 +3,14 @@
 //! ```text
 //! serving ──drain──> no new stream for those of HTTP/2; answers of HTTP/1.1 say `Connection: close`
 //!    │                  └──listener closed──> what runs is answered, and no more ──> end
-//!    └─ nothing for IDLE ──> end
+//!    ├─ nothing for IDLE ──> end
+//!    └─ an answer of HTTP/2 that its client does not take ──> cut
 //! ```
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use super::answer::AnswerBody;
 use super::limits;
+use super::pace::Pace;
 use super::patience::Patient;
 use super::server::{Phase, Server};
 use super::tasks::Beside;
@@ -33,18 +35,32 @@ use super::tasks::Beside;
 struct Activity {
     begun: Instant,
     /// Requests that are not answered to the end.
-    requests: AtomicUsize,
+    open: Mutex<Vec<Arc<Pace>>>,
     /// When the last was, in milliseconds since it began.
     idle_since: AtomicU64,
+    /// A request has come.
+    is_asked: AtomicBool,
     /// A request of HTTP/2 has come.
     is_http2: AtomicBool,
     /// One has come now, to a server that drains.
     late: Notify,
 }
 
+/// How a connection is to end.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// Once what was asked is answered.
+    Gently,
+    /// Now: nobody waits for it, or its client takes nothing.
+    Cut,
+}
+
 /// A request that is not answered to the end; drop it then.
 #[derive(Debug, Default)]
-pub(super) struct Busy(Option<Arc<Activity>>);
+pub(super) struct Busy {
+    activity: Option<Arc<Activity>>,
+    pace: Arc<Pace>,
+}
 
 /// How connections speak.
 pub(super) fn builder(tasks: Beside) -> Builder<Beside> {
@@ -81,16 +97,19 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream) {
         })
     };
     let mut connection = pin!(server.builder().serve_connection(stream, service));
-    let mut is_ending = false;
+    let mut ending = None;
     loop {
         tokio::select! {
             biased;
             // How it ended is the client's business: what went wrong inside has been told.
             _ = connection.as_mut() => return,
-            () = activity.ends(&mut phase), if !is_ending => {
-                is_ending = true;
-                connection.as_mut().graceful_shutdown();
-            }
+            end = activity.ends(&mut phase, ending) => match end {
+                End::Gently => {
+                    ending = Some(Instant::now());
+                    connection.as_mut().graceful_shutdown();
+                }
+                End::Cut => return,
+            },
         }
     }
 }
@@ -122,62 +141,122 @@ impl Activity {
     fn new() -> Self {
         Self {
             begun: Instant::now(),
-            requests: AtomicUsize::new(0),
+            open: Mutex::default(),
             idle_since: AtomicU64::new(0),
+            is_asked: AtomicBool::new(false),
             is_http2: AtomicBool::new(false),
             late: Notify::new(),
         }
     }
 
-    /// Waits until the connection shall take no further request.
-    async fn ends(&self, phase: &mut watch::Receiver<Phase>) {
+    /// Waits until the connection shall take no further request, or, where it has been `ending`
+    /// since then, until it shall not be waited for any longer.
+    async fn ends(&self, phase: &mut watch::Receiver<Phase>, ending: Option<Instant>) -> End {
         loop {
             let now = *phase.borrow_and_update();
-            match now {
-                Phase::Closing => return,
-                Phase::Draining if self.is_http2.load(Relaxed) => return,
-                Phase::Serving | Phase::Draining => {}
-            }
-            let Some(until) = self.idle_until() else {
-                return;
+            let end = match ending {
+                None => self.end(now),
+                Some(since) => self.is_over(now, since).then_some(End::Cut),
             };
+            if let Some(end) = end {
+                return end;
+            }
             tokio::select! {
-                changed = phase.changed() => if changed.is_err() { return },
+                changed = phase.changed() => if changed.is_err() { return End::Cut },
                 () = self.late.notified() => {}
-                () = tokio::time::sleep_until(until) => {}
+                () = tokio::time::sleep_until(self.look_again(ending)) => {}
             }
         }
     }
 
-    /// When it will have been idle for too long; none if it has.
-    fn idle_until(&self) -> Option<Instant> {
-        let now = Instant::now();
-        if self.requests.load(Relaxed) > 0 {
-            return Some(now + limits::IDLE);
+    /// Whether one that serves shall end.
+    fn end(&self, phase: Phase) -> Option<End> {
+        if self.is_stalled() {
+            return Some(End::Cut);
         }
-        let since = self.begun + Duration::from_millis(self.idle_since.load(Relaxed));
-        let until = since + limits::IDLE;
-        (until > now).then_some(until)
+        let is_called_off = match phase {
+            Phase::Closing => true,
+            Phase::Draining => self.is_http2.load(Relaxed),
+            Phase::Serving => false,
+        };
+        let is_idle = self
+            .idle_since()
+            .is_some_and(|since| is_past(since + limits::IDLE));
+        (is_called_off || is_idle).then_some(End::Gently)
+    }
+
+    /// Whether one that has been ending for so long shall be cut.
+    fn is_over(&self, phase: Phase, ending: Instant) -> bool {
+        // Half of a head is no request, and hyper would wait for the other half. Where there was a
+        // request before, it does not.
+        let never_asked = !self.is_asked.load(Relaxed) && phase == Phase::Closing;
+        // All is answered, but the client does not take what hyper still holds of it.
+        let is_left = self
+            .idle_since()
+            .is_some_and(|since| is_past(since.max(ending) + limits::STALLED));
+        never_asked || is_left || self.is_stalled()
+    }
+
+    /// Whether the client does not take one of its answers. Of HTTP/1.1 the stream tells, and
+    /// knows of every byte.
+    fn is_stalled(&self) -> bool {
+        self.is_http2.load(Relaxed) && self.open().iter().any(|pace| pace.is_stalled())
+    }
+
+    /// When something may have changed that nobody tells.
+    fn look_again(&self, ending: Option<Instant>) -> Instant {
+        match (self.idle_since(), ending) {
+            (Some(since), None) => since + limits::IDLE,
+            (Some(since), Some(ending)) => since.max(ending) + limits::STALLED,
+            (None, _) if self.is_http2.load(Relaxed) => Instant::now() + limits::STALLED / 4,
+            // It learns of the first request of HTTP/2 in time for its answer.
+            (None, _) => Instant::now() + limits::STALLED,
+        }
+    }
+
+    /// Since when nothing is asked; none while something is.
+    fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.open().is_empty();
+        let since = Duration::from_millis(self.idle_since.load(Relaxed));
+        is_idle.then(|| self.begun + since)
     }
 
     fn milliseconds(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Arc<Pace>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_past(moment: Instant) -> bool {
+    moment <= Instant::now()
 }
 
 // === impl Busy ===
 
 impl Busy {
     fn new(activity: &Arc<Activity>, is_http2: bool) -> Self {
-        activity.requests.fetch_add(1, Relaxed);
+        let pace = Arc::<Pace>::default();
+        activity.open().push(Arc::clone(&pace));
+        activity.is_asked.store(true, Relaxed);
         if is_http2 {
             activity.is_http2.store(true, Relaxed);
         }
-        Self(Some(Arc::clone(activity)))
+        Self {
+            activity: Some(Arc::clone(activity)),
+            pace,
+        }
+    }
+
+    /// How the answer is taken.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     fn is_late(&self) {
-        if let Some(activity) = &self.0 {
+        if let Some(activity) = &self.activity {
             activity.late.notify_one();
         }
     }
@@ -185,9 +264,11 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if let Some(activity) = &self.0 {
+        if let Some(activity) = &self.activity {
             activity.idle_since.store(activity.milliseconds(), Relaxed);
-            activity.requests.fetch_sub(1, Relaxed);
+            activity
+                .open()
+                .retain(|pace| !Arc::ptr_eq(pace, &self.pace));
         }
     }
 }
@@ -203,12 +284,12 @@ mod tests {
         let begun = Instant::now();
         let busy = Busy::new(&activity, false);
         let mut phase = phases.subscribe();
-        let (ends, work) = (activity.ends(&mut phase), async {
-            tokio::time::sleep(Duration::from_secs(100)).await;
+        let (ends, work) = (activity.ends(&mut phase, None), async {
+            tokio::time::sleep(Duration::from_secs(50)).await;
             drop(busy);
         });
-        tokio::join!(ends, work);
-        assert_eq!(begun.elapsed().as_secs(), 160);
+        assert_eq!(tokio::join!(ends, work).0, End::Gently);
+        assert_eq!(begun.elapsed().as_secs(), 110);
         for (phase, is_http2, ends) in [
             (Phase::Draining, false, false),
             (Phase::Draining, true, true),
@@ -216,11 +297,41 @@ mod tests {
         ] {
             let activity = Arc::new(Activity::new());
             let _busy = Busy::new(&activity, is_http2);
-            phases.send_replace(phase);
-            let moment = Duration::from_secs(1);
-            let mut phase_of = phases.subscribe();
-            let ended = tokio::time::timeout(moment, activity.ends(&mut phase_of)).await;
-            assert_eq!(ended.is_ok(), ends, "{phase:?}, {is_http2}");
+            let end = activity.end(phase);
+            assert_eq!(end.is_some(), ends, "{phase:?}, {is_http2}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_head_holds_up_no_server_and_a_request_does() {
+        let (activity, now) = (Arc::new(Activity::new()), Instant::now());
+        assert!(!activity.is_over(Phase::Draining, now));
+        assert!(activity.is_over(Phase::Closing, now));
+        let busy = Busy::new(&activity, false);
+        assert!(!activity.is_over(Phase::Closing, now));
+        // What hyper has of its answer is still to be sent.
+        drop(busy);
+        assert!(!activity.is_over(Phase::Closing, now));
+        tokio::time::advance(limits::STALLED).await;
+        assert!(activity.is_over(Phase::Closing, now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_http2_that_is_not_taken_cuts_its_connection() {
+        for (is_http2, ending) in [(true, false), (true, true), (false, false)] {
+            let activity = Arc::new(Activity::new());
+            let phases = watch::Sender::new(Phase::Serving);
+            let mut phase = phases.subscribe();
+            let (taken, untaken) = (
+                Busy::new(&activity, is_http2),
+                Busy::new(&activity, is_http2),
+            );
+            taken.pace().awaited();
+            untaken.pace().given();
+            let ends = activity.ends(&mut phase, ending.then(Instant::now));
+            let ended = tokio::time::timeout(limits::STALLED * 2, ends).await;
+            let wanted = is_http2.then_some(End::Cut);
+            assert_eq!(ended.ok(), wanted, "{is_http2}, {ending}");
         }
     }
 }

@@ -48,6 +48,7 @@ pub(crate) const CONNECTION_WINDOW: u32 = 256 << 10;
 pub(crate) const IDLE: Duration = Duration::from_secs(60);
 
 /// How long a peer may leave what is written to it untaken, or a body that a guest reads unsent.
+/// Of HTTP/2 a chunk of an answer counts: who takes less than a kilobyte a second is gone.
 pub(crate) const STALLED: Duration = Duration::from_secs(60);
 
 /// How long a guest has for the head of its answer: as long as a gateway in front waits.
