@@ -5,9 +5,16 @@ use std::time::Duration;
 /// The port of a server whose container declares none: what the tools of the field use.
 pub(crate) const DEFAULT_PORT: u16 = 8080;
 
-/// Requests of one container that are answered at once; the rest wait. Each may hold an instance and
+/// Requests of one container that are answered at once; some more wait. Each may hold an instance and
 /// two chunks of each body.
 pub(crate) const REQUESTS: usize = 256;
+
+/// Requests that wait until one of those is answered: a few rounds of them. Each holds its head, and
+/// connections of HTTP/2 could bring a hundred times as many.
+pub(crate) const WAITING: usize = 1000;
+
+/// How long they wait: half of what a gateway in front does, so that the rest is left for the answer.
+pub(crate) const TURN: Duration = Duration::from_secs(30);
 
 /// Connections of one container at once; the rest wait in the listener. A pod has 4,096 sockets,
 /// 1,024 of them in the kernel, and its other containers need some too.
@@ -67,8 +74,8 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(3);
 /// How long an instance that may serve further requests is kept without one.
 pub(crate) const KEPT: Duration = Duration::from_secs(1);
 
-/// How long no connection is accepted once the pod has no socket left for one, unless one of this
-/// server ends: the others of the pod tell nobody when theirs do.
+/// How long no connection is accepted once the pod has no socket left for one, or the machine no
+/// memory, unless one of this server ends: the others of the pod tell nobody when theirs do.
 pub(crate) const REST: Duration = Duration::from_millis(100);
 
 /// How long a connection to the outside may take until the first byte can be sent: names, TCP, TLS.

@@ -75,9 +75,9 @@ impl Server {
         if let Err(why) = check(&mut request) {
             return text(StatusCode::BAD_REQUEST, why, busy);
         }
-        let Some(place) = self.place().await else {
-            let why = "the server is ending";
-            return text(StatusCode::SERVICE_UNAVAILABLE, why, busy);
+        let place = match self.place().await {
+            Ok(place) => place,
+            Err(why) => return text(StatusCode::SERVICE_UNAVAILABLE, why, busy),
         };
         let (mut running, mut head) = Running::begin(self, request, place);
         let Ok(came) = tokio::time::timeout(limits::ANSWER, running.come(&mut head)).await else {

@@ -52,6 +52,8 @@ pub(super) struct Server {
     instances: Instances,
     builder: Builder<Beside>,
     places: Arc<Semaphore>,
+    /// Those who wait for a place.
+    waiting: Semaphore,
     connections: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
     tasks: Arc<Tasks>,
@@ -108,6 +110,7 @@ impl Server {
             instances: Instances::new(&program.identity.annotations),
             builder: connection::builder(Beside(Arc::clone(&tasks))),
             places: Arc::new(Semaphore::new(limits::REQUESTS)),
+            waiting: Semaphore::new(limits::WAITING),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             phase: watch::Sender::new(Phase::Serving),
             engine,
@@ -147,8 +150,11 @@ impl Server {
     }
 
     /// A place among the requests that are answered at once.
-    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).acquire_owned().await.ok()
+    ///
+    /// # Errors
+    /// Why there is none, for the client.
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, &'static str> {
+        take_turn(&self.places, &self.waiting).await
     }
 
     /// An instance for a request.
@@ -210,12 +216,16 @@ impl Server {
                             return stream.clone();
                         }
                     }
-                    Err(NetError::NewSocketLimit) => self.rest().await,
+                    Err(NetError::NewSocketLimit | NetError::OutOfMemory) => self.rest().await,
                     // The pod is going, and this with it.
                     Err(NetError::InvalidState) => return std::future::pending().await,
                     Err(NetError::WouldBlock) => {}
-                    // A connection that broke while it waited: there may be another.
-                    Err(error) => tracing::debug!(%error, "a connection was not accepted"),
+                    // A connection that broke while it waited: there may be another. Whatever it
+                    // was, it does not keep the thread from the others.
+                    Err(error) => {
+                        tracing::debug!(%error, "a connection was not accepted");
+                        crate::executor::yield_now().await;
+                    }
                 }
             }
             poll_fn(|cx| acceptable(listeners, cx)).await;
@@ -228,6 +238,25 @@ impl Server {
             () = self.tasks.one_ended() => {}
             () = tokio::time::sleep(limits::REST) => {}
         }
+    }
+}
+
+/// A place, after those who have waited for longer.
+async fn take_turn(
+    places: &Arc<Semaphore>,
+    waiting: &Semaphore,
+) -> Result<OwnedSemaphorePermit, &'static str> {
+    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        return Ok(place);
+    }
+    let Ok(_waiting) = waiting.try_acquire() else {
+        return Err("the server has more requests than it can answer; ask again later");
+    };
+    let turn = tokio::time::timeout(limits::TURN, Arc::clone(places).acquire_owned());
+    match turn.await {
+        Ok(Ok(place)) => Ok(place),
+        // Nobody closes it, so that it was the time.
+        Ok(Err(_)) | Err(_) => Err("the server came to no end of the requests before this one"),
     }
 }
 
@@ -284,5 +313,24 @@ fn cannot_listen(port: u16, error: NetError) -> Exit {
         code: 1,
         reason: "Error".to_owned(),
         message: format!("the http server cannot listen at port {port}: {error}{remedy}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_for_its_turn_only_so_long_and_among_so_many() {
+        let (places, waiting) = (Arc::new(Semaphore::new(1)), Semaphore::new(1));
+        let first = take_turn(&places, &waiting).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let (second, third) =
+            tokio::join!(take_turn(&places, &waiting), take_turn(&places, &waiting));
+        assert!(second.unwrap_err().contains("no end"));
+        assert!(third.unwrap_err().contains("more requests"));
+        assert_eq!(begun.elapsed(), limits::TURN);
+        let (second, ()) = tokio::join!(take_turn(&places, &waiting), async { drop(first) });
+        assert!(second.is_ok());
     }
 }
