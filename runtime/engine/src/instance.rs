@@ -256,7 +256,7 @@ impl Engine {
         }
         let sink = OutputSink::new(program.id, program.reports.clone());
         let guest = Guest::new(&program, sink, stdin, stop);
-        let entered = self.enter(&program, guest).await;
+        let entered = self.enter(&program, guest, farewell).await;
         let exit = entered.unwrap_or_else(|error| start_error(&error));
         if exit.reason == OOM_KILLED {
             program.account.end_all(&exit);
@@ -265,14 +265,18 @@ impl Engine {
     }
 
     /// Instantiates and calls the entry point. An error is one before that call.
-    async fn enter(&self, program: &Program, guest: Guest) -> wasmtime::Result<Exit> {
+    async fn enter(
+        &self,
+        program: &Program,
+        guest: Guest,
+        farewell: Arc<Farewell>,
+    ) -> wasmtime::Result<Exit> {
         let (slot, entry) = self.place(&program.image)?;
         let mut store = store(&slot, guest);
         let ended = match entry {
             Entry::Command { command, calls_out } => {
                 if calls_out {
-                    let (account, net) = (Arc::clone(&program.account), program.net.clone());
-                    let outgoing = Outgoing::new(self.clone(), account, net);
+                    let outgoing = Outgoing::new(self.clone(), program, farewell);
                     store.data_mut().set_outgoing(outgoing);
                 }
                 let command = command.instantiate_async(&mut store).await?;

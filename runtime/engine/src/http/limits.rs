@@ -20,6 +20,10 @@ pub(crate) const TURN: Duration = Duration::from_secs(30);
 /// 1,024 of them in the kernel, and its other containers need some too.
 pub(crate) const CONNECTIONS: usize = 768;
 
+/// Requests of one container to outside that are under way at once; a guest is refused the next. Two
+/// for each that is answered at once, and with the connections to it less than a pod has sockets.
+pub(crate) const EXCHANGES: usize = 512;
+
 /// Connections that wait for a server to accept them.
 pub(crate) const BACKLOG: u64 = 1024;
 

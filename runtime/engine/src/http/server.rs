@@ -50,6 +50,8 @@ pub(super) struct Server {
     /// What guests say of it, which together may say no more than one could.
     health: Health,
     instances: Instances,
+    /// How its guests call out, with one limit for all of them.
+    outgoing: Outgoing,
     builder: Builder<Beside>,
     places: Arc<Semaphore>,
     /// Those who wait for a place.
@@ -73,9 +75,11 @@ pub(crate) async fn serve(
         Ok(listeners) => listeners,
         Err(error) => return cannot_listen(port, error),
     };
-    let tasks = Arc::new(Tasks::new(engine.clone(), Arc::clone(&program), farewell));
+    let outgoing = Outgoing::new(engine.clone(), &program, Arc::clone(&farewell));
+    let account = Arc::clone(&program.account);
+    let tasks = Arc::new(Tasks::new(engine.clone(), account, farewell));
     let owner = TasksOwner(Arc::clone(&tasks));
-    let server = Arc::new(Server::new(engine, program, stop, tasks));
+    let server = Arc::new(Server::new(engine, program, stop, tasks, outgoing));
     let life = async {
         let is_asked = async {
             // The sender lives as long as the instance.
@@ -101,7 +105,13 @@ pub(crate) async fn serve(
 // === impl Server ===
 
 impl Server {
-    fn new(engine: Engine, program: Arc<Program>, stop: Arc<Stop>, tasks: Arc<Tasks>) -> Self {
+    fn new(
+        engine: Engine,
+        program: Arc<Program>,
+        stop: Arc<Stop>,
+        tasks: Arc<Tasks>,
+        outgoing: Outgoing,
+    ) -> Self {
         let sink = OutputSink::new(program.id, program.reports.clone());
         Self {
             errors: Output::new(sink.clone(), Stream::Stderr, false),
@@ -117,6 +127,7 @@ impl Server {
             program,
             stop,
             tasks,
+            outgoing,
         }
     }
 
@@ -172,9 +183,7 @@ impl Server {
         let (sink, stop) = (self.sink.clone(), Arc::clone(&self.stop));
         let mut guest = Guest::new(&self.program, sink, None, stop);
         guest.health = self.health.clone();
-        let account = Arc::clone(&self.program.account);
-        let net = self.program.net.clone();
-        guest.set_outgoing(Outgoing::new(self.engine.clone(), account, net));
+        guest.set_outgoing(self.outgoing.clone());
         let mut store = crate::instance::store(&slot, guest);
         let proxy = server.instantiate_async(&mut store).await?;
         Ok(Serving::new(store, proxy, slot))

@@ -1,18 +1,19 @@
-//! The tasks of one server: all on the guests' threads, all at its container's cost, and none
-//! longer than the server itself.
+//! The tasks of one server, or of one request to outside: all on the guests' threads, all at their
+//! container's cost, and none longer than what they belong to.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::account::Account;
 use crate::executor::TaskHandle;
-use crate::instance::{Engine, Farewell, Program};
+use crate::instance::{Engine, Farewell};
 
-/// Connections, and guests that go on after their answer.
+/// Connections, guests that go on after their answer, and what hyper runs beside either.
 pub(super) struct Tasks {
     engine: Engine,
-    program: Arc<Program>,
+    account: Arc<Account>,
     state: Mutex<State>,
     /// Somebody has ended.
     ended: Notify,
@@ -38,17 +39,17 @@ pub(super) struct Beside(pub(super) Arc<Tasks>);
 // === impl Tasks ===
 
 impl Tasks {
-    pub(super) fn new(engine: Engine, program: Arc<Program>, farewell: Arc<Farewell>) -> Self {
+    pub(super) fn new(engine: Engine, account: Arc<Account>, farewell: Arc<Farewell>) -> Self {
         Self {
             engine,
-            program,
+            account,
             state: Mutex::default(),
             ended: Notify::new(),
             _farewell: farewell,
         }
     }
 
-    /// Runs a future, unless the server has ended.
+    /// Runs a future, unless its owner has ended.
     pub(super) fn spawn(self: &Arc<Self>, future: impl Future<Output = ()> + Send + 'static) {
         let mut state = self.state();
         if state.closed {
@@ -59,7 +60,7 @@ impl Tasks {
         let number = state.next;
         state.next += 1;
         let tasks = Arc::clone(self);
-        let account = Arc::clone(&self.program.account);
+        let account = Arc::clone(&self.account);
         // Under the lock, so that it is known before it can end.
         let task = self
             .engine

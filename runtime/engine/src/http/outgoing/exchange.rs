@@ -7,6 +7,7 @@
 //! ```
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use http::header::HOST;
 use http::uri::{PathAndQuery, Uri};
@@ -19,17 +20,18 @@ use net::PodNet;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::Beside;
 use super::reach::Target;
 use super::tls::{self, Tls};
 use crate::http::limits;
 use crate::http::patience::{Patient, PatientBody};
+use crate::http::tasks::{Beside, TasksOwner};
 
 /// What a request needs.
 pub(super) struct Exchange {
     pub(super) net: PodNet,
     pub(super) tls: Tls,
-    pub(super) beside: Beside,
+    /// What runs beside its connection.
+    pub(super) tasks: TasksOwner,
     pub(super) options: RequestOptions,
 }
 
@@ -98,7 +100,7 @@ impl Exchange {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         request.headers_mut().remove(HOST);
-        let begun = http2::Builder::new(self.beside.clone())
+        let begun = http2::Builder::new(Beside(Arc::clone(&self.tasks.0)))
             .timer(TokioTimer::new())
             .max_header_list_size(limits::HEAD_LIST)
             .initial_stream_window_size(limits::STREAM_WINDOW)
@@ -151,10 +153,15 @@ impl Exchange {
         let most = self.between_bytes();
         let head = head.map(|head| head.map(|body| PatientBody::new(body, most)));
         let is_awaited = told.send(head).is_ok();
-        if is_answered && is_awaited && !is_over {
-            // What goes wrong from now on, the bodies tell.
+        if !is_answered || !is_awaited {
+            return;
+        }
+        // What goes wrong from now on, the bodies tell.
+        if !is_over {
             let _ = connection.await;
         }
+        // Of HTTP/2 that was only who takes requests: another task drives the bodies.
+        self.tasks.0.all_ended().await;
     }
 
     fn between_bytes(&self) -> std::time::Duration {
