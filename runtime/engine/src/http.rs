@@ -15,6 +15,7 @@
 
 mod answer;
 mod connection;
+mod deadline;
 mod error;
 mod instances;
 pub(crate) mod limits;

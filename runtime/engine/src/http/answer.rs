@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
-use http_body_util::Full;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{Method, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::connection::Busy;
+use super::deadline::Deadline;
 
 /// The body of an answer.
 pub(super) struct AnswerBody {
@@ -38,6 +39,8 @@ pub(super) struct Course {
     cut: AtomicBool,
     /// The body has been sent, or nobody takes it any more.
     gone: Notify,
+    /// Until when there has to be a head.
+    deadline: Deadline,
 }
 
 /// Cuts the course of a guest that is dropped before it was done.
@@ -134,6 +137,11 @@ impl Course {
         self.gone.notified().await;
     }
 
+    /// Until when there has to be a head.
+    pub(super) fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
     fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire)
     }
@@ -158,6 +166,41 @@ impl Drop for Uncut {
             course.cut.store(true, Ordering::Release);
         }
     }
+}
+
+/// Keeps back the body of a guest's answer that shall have none for its client: hyper would send it
+/// over HTTP/2 all the same.
+pub(super) fn withhold(
+    answer: &mut Response<HyperOutgoingBody>,
+    asked: &Method,
+) -> Option<HyperOutgoingBody> {
+    let status = answer.status();
+    if status == StatusCode::NO_CONTENT {
+        // RFC 9110, 8.6: not even its length is told. Of the others it is what a GET would get.
+        answer.headers_mut().remove(CONTENT_LENGTH);
+    }
+    let is_bare = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !is_bare && asked != Method::HEAD {
+        return None;
+    }
+    let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    Some(std::mem::replace(answer.body_mut(), nothing))
+}
+
+/// Takes what nobody shall see, so that its guest can go on.
+pub(super) async fn drain(mut body: HyperOutgoingBody) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+/// Takes the sentence from an answer of ours, where HEAD was asked.
+pub(super) fn without_text(mut answer: Response<AnswerBody>) -> Response<AnswerBody> {
+    if let Content::Text(text) = &mut answer.body_mut().content {
+        let length = text.size_hint().exact().unwrap_or_default();
+        *text = Full::default();
+        let length = HeaderValue::from(length);
+        answer.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    answer
 }
 
 /// An answer of ours: a status and a sentence.
@@ -198,8 +241,6 @@ pub(super) fn status_of(code: &ErrorCode) -> StatusCode {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::{BodyExt as _, Empty};
-
     use super::*;
 
     fn empty() -> HyperOutgoingBody {
@@ -219,6 +260,32 @@ mod tests {
             assert_eq!(body.collect().await.is_ok(), done);
             course.body_gone().await;
         }
+    }
+
+    #[test]
+    fn what_shall_have_no_body_has_none_and_tells_its_length_where_it_may() {
+        for (method, status, is_bare, length) in [
+            (Method::GET, 200, false, Some("4")),
+            (Method::HEAD, 200, true, Some("4")),
+            (Method::GET, 204, true, None),
+            (Method::GET, 304, true, Some("4")),
+        ] {
+            let body = Full::from("body").map_err(|never| match never {});
+            let mut answer = Response::new(body.boxed_unsync());
+            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+            let told = HeaderValue::from_static("4");
+            answer.headers_mut().insert(CONTENT_LENGTH, told);
+            let kept = withhold(&mut answer, &method);
+            let why = format!("{method} {status}");
+            assert_eq!(kept.is_some(), is_bare, "{why}");
+            assert_eq!(answer.body().is_end_stream(), is_bare, "{why}");
+            let told = answer.headers().get(CONTENT_LENGTH);
+            assert_eq!(told.map(|told| told.to_str().unwrap()), length, "{why}");
+        }
+        let answer = text(StatusCode::BAD_REQUEST, "no", Busy::default());
+        let answer = without_text(answer);
+        assert!(answer.body().is_end_stream());
+        assert_eq!(answer.headers()[CONTENT_LENGTH], "3");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::types::HostResponseOutparam;
 
+use super::deadline::Upload;
 use super::limits;
 use super::patience::PatientBody;
 use crate::guest::Guest;
@@ -67,11 +68,10 @@ impl Serving {
     /// A trap, or a defect of ours; it serves no other request then.
     pub(super) async fn handle(
         &mut self,
-        request: Request<Incoming>,
+        request: Request<Upload<PatientBody<Incoming>>>,
         out: Out,
     ) -> wasmtime::Result<()> {
         self.served = self.served.saturating_add(1);
-        let request = request.map(|body| PatientBody::new(body, limits::STALLED));
         let guest = self.store.data_mut();
         let request = guest.http().new_incoming_request(Scheme::Http, request)?;
         let out = guest.table.push(out)?;

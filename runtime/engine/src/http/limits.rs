@@ -62,10 +62,11 @@ pub(crate) const IDLE: Duration = Duration::from_secs(60);
 /// Of HTTP/2 a chunk of an answer counts: who takes less than a kilobyte a second is gone.
 pub(crate) const STALLED: Duration = Duration::from_secs(60);
 
-/// How long a guest has for the head of its answer: as long as a gateway in front waits.
+/// How long a guest has for the head of its answer once it has taken the last piece of its request:
+/// as long as a gateway in front waits.
 pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 
-/// How long a guest may go on once its answer is sent or nobody takes it any more.
+/// How long a guest may go on once its answer is sent, or nobody takes it any more or waits for it.
 pub(crate) const AFTERWARDS: Duration = Duration::from_secs(30);
 
 /// How often a silent HTTP/2 connection is asked whether it is still there, and how long it has for

@@ -4,12 +4,13 @@
 //! wait for a place ──> instance ──> handle ──┬─ head set ──> answer; the guest goes on in its own task
 //!                                            ├─ ended without ──> 500
 //!                                            ├─ head does not come ──> 504, the guest is ended
-//!                                            └─ client gone ──> the guest goes on, as long as that
+//!                                            └─ client gone ──> the guest goes on for a while
 //! ```
 //!
 //! Until the head is set the guest runs inside the task of its connection, so that a short request
-//! costs no further task. A request that has begun runs to its end even if its client leaves, since
-//! nobody knows what it was in the middle of.
+//! costs no further task. A request that has begun goes on even if its client leaves, since nobody
+//! knows what it was in the middle of: as long as one whose answer is sent, and no longer than it had
+//! for its answer.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,17 +19,21 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use model::runtime::Exit;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use super::answer::{AnswerBody, Course, Uncut, status_of, text};
+use super::answer::{AnswerBody, Course, Uncut, drain, status_of, text, withhold, without_text};
 use super::connection::Busy;
+use super::deadline::Upload;
 use super::instances::{Out, Serving};
 use super::limits;
+use super::patience::PatientBody;
 use super::server::Server;
 use crate::account::OOM_KILLED;
 use crate::instance::failed;
@@ -69,6 +74,20 @@ impl Server {
     /// Answers a request.
     pub(super) async fn answer(
         self: Arc<Self>,
+        request: Request<Incoming>,
+        busy: Busy,
+    ) -> Response<AnswerBody> {
+        let is_head = request.method() == Method::HEAD;
+        let answer = self.answer_in_full(request, busy).await;
+        if is_head {
+            without_text(answer)
+        } else {
+            answer
+        }
+    }
+
+    async fn answer_in_full(
+        self: Arc<Self>,
         mut request: Request<Incoming>,
         busy: Busy,
     ) -> Response<AnswerBody> {
@@ -79,18 +98,22 @@ impl Server {
             Ok(place) => place,
             Err(why) => return text(StatusCode::SERVICE_UNAVAILABLE, why, busy),
         };
-        let (mut running, mut head) = Running::begin(self, request, place);
-        let Ok(came) = tokio::time::timeout(limits::ANSWER, running.come(&mut head)).await else {
+        let (mut running, head) = Running::begin(self, request, place);
+        let Some(came) = running.come(head).await else {
             running.end("no answer came in time").await;
             let why = "the component did not answer in time";
             return text(StatusCode::GATEWAY_TIMEOUT, why, busy);
         };
         let (head, well) = match came {
-            Came::Head(head) => {
-                running.go_on();
+            Came::Head(mut head) => {
+                let withheld = running.withhold(&mut head);
+                running.go_on(withheld);
                 (head, true)
             }
-            Came::End { well, head } => (head, well),
+            Came::End { well, mut head } => {
+                drop(running.withhold(&mut head));
+                (head, well)
+            }
         };
         // What a guest that has failed began to say is not begun to be sent.
         let head = head.filter(|_| well);
@@ -150,6 +173,10 @@ impl Server {
         course: Arc<Course>,
     ) -> wasmtime::Result<()> {
         let mut instance: Serving = self.instance().await?;
+        let request = request.map(|body| {
+            let body = PatientBody::new(body, limits::STALLED);
+            Upload::new(body, Arc::clone(&course))
+        });
         // Dropped before the instance is, in whichever way this ends: the body of its answer, which
         // ends with it, is then known not to be whole.
         let mut uncut = Uncut::new(course);
@@ -198,9 +225,10 @@ impl Running {
         (running, head)
     }
 
-    /// Runs the guest until there is a head, or it has ended.
-    async fn come(&mut self, head: &mut oneshot::Receiver<Head>) -> Came {
-        poll_fn(|cx| {
+    /// Runs the guest until there is a head, or it has ended; nothing if that takes too long.
+    async fn come(&mut self, mut head: oneshot::Receiver<Head>) -> Option<Came> {
+        let course = Arc::clone(&self.course);
+        let comes = poll_fn(|cx| {
             if let Some((guest, _)) = &mut self.guest
                 && let Poll::Ready(well) = guest.as_mut().poll(cx)
             {
@@ -208,11 +236,23 @@ impl Running {
                 let head = head.try_recv().ok();
                 return Poll::Ready(Came::End { well, head });
             }
-            let head = std::task::ready!(Pin::new(&mut *head).poll(cx));
+            let head = std::task::ready!(Pin::new(&mut head).poll(cx));
             // Without one the guest has let go of the request and runs on all the same.
             Poll::Ready(Came::Head(head.ok()))
-        })
-        .await
+        });
+        tokio::select! {
+            biased;
+            came = comes => Some(came),
+            () = course.deadline().passed() => None,
+        }
+    }
+
+    /// Keeps back the body of an answer that shall have none.
+    fn withhold(&self, head: &mut Option<Head>) -> Option<HyperOutgoingBody> {
+        match head {
+            Some(Ok(answer)) => withhold(answer, &self.asked.method),
+            _ => None,
+        }
     }
 
     /// Ends the guest.
@@ -221,8 +261,10 @@ impl Running {
         self.log(&format!("{why}: it is ended")).await;
     }
 
-    /// Has the guest go on in a task of its own until it ends, or for so long after its answer.
-    fn go_on(&mut self) {
+    /// Has the guest go on in a task of its own until it ends, or for so long after its answer. A
+    /// body that was withheld is taken from it there. One that its client does not take is gone
+    /// when its connection is cut for that.
+    fn go_on(&mut self, withheld: Option<HyperOutgoingBody>) {
         let Some((mut guest, place)) = self.guest.take() else {
             return;
         };
@@ -231,7 +273,10 @@ impl Running {
         self.server.tasks().spawn(async move {
             let _place = place;
             let late = async {
-                course.body_gone().await;
+                match withheld {
+                    Some(body) => drain(body).await,
+                    None => course.body_gone().await,
+                }
                 tokio::time::sleep(limits::AFTERWARDS).await;
             };
             tokio::select! {
@@ -256,9 +301,11 @@ impl Drop for Running {
             return;
         };
         let (server, asked) = (Arc::clone(&self.server), self.asked.clone());
+        let until = self.course.deadline().at();
+        let until = until.min(Instant::now() + limits::AFTERWARDS);
         self.server.tasks().spawn(async move {
             let _place = place;
-            let ended = tokio::time::timeout(limits::ANSWER, &mut guest).await;
+            let ended = tokio::time::timeout_at(until, &mut guest).await;
             if ended.is_err() {
                 drop(guest);
                 let why = "no answer came in time, and its client has left: it is ended";
@@ -277,17 +324,23 @@ fn told(exit: Exit) -> String {
     }
 }
 
-/// Makes sure that a guest finds an authority, which WASI wants every request to have.
+/// Makes sure that a guest finds one authority, which WASI wants every request to have.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// What is wrong with the request (RFC 9112, 3.2).
 fn check<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        // Who routed it may have gone by the other one.
+        return Err("there is more than one Host field");
+    }
     if request.uri().authority().is_some() {
         return Ok(());
     }
-    match request.headers().get(HOST) {
-        Some(host) if host.to_str().is_ok() => Ok(()),
-        Some(_) => Err("the Host field is no text"),
+    match host {
+        Some(host) if Authority::try_from(host.as_bytes()).is_ok() => Ok(()),
+        Some(_) => Err("the Host field names no host"),
         None if request.version() < Version::HTTP_11 => {
             let host = HeaderValue::from_static("localhost");
             request.headers_mut().insert(HOST, host);
@@ -303,26 +356,31 @@ mod tests {
 
     #[test]
     fn a_request_has_an_authority_or_is_too_old_to_need_one() {
-        let request = |version, uri: &str, host: Option<&[u8]>| {
+        let request = |version, uri: &str, hosts: &[&[u8]]| {
             let mut request = Request::builder().version(version).uri(uri);
-            if let Some(host) = host {
-                request = request.header(HOST, host);
+            for host in hosts {
+                request = request.header(HOST, *host);
             }
             request.body(()).unwrap()
         };
-        for (version, uri, host, good) in [
-            (Version::HTTP_11, "/", Some(&b"a:80"[..]), true),
-            (Version::HTTP_11, "/", Some(&b"\xff"[..]), false),
-            (Version::HTTP_11, "/", None, false),
-            (Version::HTTP_11, "http://a/", None, true),
-            (Version::HTTP_2, "http://a/", None, true),
-            (Version::HTTP_10, "/", None, true),
+        for (version, uri, hosts, good) in [
+            (Version::HTTP_11, "/", &[&b"a:80"[..]][..], true),
+            (Version::HTTP_11, "/", &[b"[::1]:80"], true),
+            (Version::HTTP_11, "/", &[b"\xff"], false),
+            (Version::HTTP_11, "/", &[b""], false),
+            (Version::HTTP_11, "/", &[b"a/b"], false),
+            (Version::HTTP_11, "/", &[b"a", b"a"], false),
+            (Version::HTTP_11, "http://a/", &[b"a", b"b"], false),
+            (Version::HTTP_11, "/", &[], false),
+            (Version::HTTP_11, "http://a/", &[], true),
+            (Version::HTTP_2, "http://a/", &[], true),
+            (Version::HTTP_10, "/", &[], true),
         ] {
-            let mut request = request(version, uri, host);
+            let mut request = request(version, uri, hosts);
             assert_eq!(
                 check(&mut request).is_ok(),
                 good,
-                "{version:?} {uri} {host:?}"
+                "{version:?} {uri} {hosts:?}"
             );
             let known = request.uri().authority().is_some() || request.headers().contains_key(HOST);
             assert!(known || !good);
