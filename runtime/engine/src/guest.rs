@@ -19,7 +19,8 @@ use crate::stop::Stop;
 use crate::wasi::p1;
 
 /// Open resources of one guest: streams, sockets, pollables, directories. A server with ten
-/// thousand connections has three for each; an attack stops here with a trap.
+/// thousand connections has three for each; an attack stops here with a trap. One that has wasi:http
+/// gets fewer.
 const RESOURCES: usize = 40_000;
 
 /// The state of one instance.

@@ -54,8 +54,9 @@ impl Http {
 }
 
 impl Guest {
-    /// Lets it call out.
+    /// Lets it call out: it is one that has wasi:http, and the limits of such.
     pub(crate) fn set_outgoing(&mut self, outgoing: Outgoing) {
+        self.table.set_max_capacity(limits::RESOURCES);
         self.http.hooks = Hooks::of(outgoing);
     }
 }

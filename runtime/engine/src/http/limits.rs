@@ -37,8 +37,13 @@ pub(crate) const HEAD_LIST: u32 = 64 << 10;
 /// Fields of one head or of trailers: twice what a browser behind three proxies sends.
 pub(crate) const FIELDS_IN_HEAD: usize = 128;
 
-/// Bytes that a guest's own fields may take in the host, which stores each with some of its own.
-pub(crate) const FIELDS: usize = 128 << 10;
+/// Bytes that each fields object of a guest's own may take in the host, which no account counts: with
+/// `RESOURCES`, a guest holds no more than 125 MiB so. As long as the longest head.
+pub(crate) const FIELDS: usize = 64 << 10;
+
+/// Open resources of a guest that has wasi:http, fewer than of others since each may be a fields
+/// object: a request takes about ten, and so do the requests to outside that it waits for.
+pub(crate) const RESOURCES: usize = 2000;
 
 /// Bytes that a guest writes to a body at once; the host holds two such chunks of each body.
 pub(crate) const CHUNK: usize = 64 << 10;
