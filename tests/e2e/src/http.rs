@@ -160,6 +160,29 @@ fn bodies_of_any_length_go_both_ways() -> anyhow::Result<()> {
 }
 
 #[test]
+fn head_has_the_answer_of_get_without_its_body() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    let (running, address) = start(Run::of(server(Value::Null))?)?;
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        // Of a long body the guest gets rid too; of ours there is only the length.
+        for (path, status) in [("/hello", 200), ("/big/3000000", 200), ("/trap", 500)] {
+            let curl = Curl::new().args([version, "--head"]);
+            let answer = curl.get(address, path)?;
+            let is_bare = answer.status == status && answer.body.is_empty();
+            ensure!(is_bare, "{version} {path}: {answer:?}");
+        }
+    }
+    // A second request finds its head where the first one's body would have been. (Of HTTP/2 without
+    // TLS curl asks only once on a connection.)
+    let twice = Curl::new().args(["--http1.1", "--head"]);
+    let heads = twice.get_all(address, &["/hello", "/hello"])?;
+    ensure!(heads.matches(" 200").count() == 2, "{heads}");
+    stop(running)
+}
+
+#[test]
 fn trailers_go_both_ways() -> anyhow::Result<()> {
     let (running, address) = start(Run::of(server(Value::Null))?)?;
     let mut stream = TcpStream::connect(address)?;
@@ -242,8 +265,9 @@ fn a_guest_that_computes_holds_up_no_other() -> anyhow::Result<()> {
     if !has_curl() {
         return skip("there is no curl");
     }
-    let (running, address) = start(Run::of(server(Value::Null))?)?;
+    let (mut running, address) = start(Run::of(server(Value::Null))?)?;
     let spinning = Curl::new().spawn(address, "/spin")?;
+    running.wait_log("p", "c", "spin begins")?;
     for _ in 0..10 {
         let answer = Curl::new().get(address, "/hello")?;
         ensure!(answer.body == "hello 1 \n", "{answer:?}");

@@ -16,9 +16,12 @@ pub(crate) fn answer(what: &str, out: ResponseOutparam) {
             std::thread::sleep(std::time::Duration::from_millis(300));
             panic!("before the other half");
         }
-        "spin" => loop {
-            std::hint::black_box(0);
-        },
+        "spin" => {
+            println!("spin begins");
+            loop {
+                std::hint::black_box(0);
+            }
+        }
         "hoard" => {
             let mut hoard = Vec::new();
             loop {
