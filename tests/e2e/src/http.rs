@@ -92,15 +92,17 @@ fn an_instance_serves_as_many_requests_as_the_pod_says() -> anyhow::Result<()> {
     // No probe, whose requests would count too.
     let pod = server(json!({"readinessProbe": {"tcpSocket": {"port": PORT}}}));
     let (running, address) = start(Run::of(pod.metadata(reuse))?)?;
-    let told = Curl::new().get_all(address, &["/hello"; 5])?;
-    ensure!(
-        told == "hello 1 \nhello 2 \nhello 3 \nhello 1 \nhello 2 \n",
-        "{told:?}"
-    );
     // One that has trapped serves nobody again.
     Curl::new().get(address, "/trap")?;
     let told = Curl::new().get(address, "/hello")?;
     ensure!(told.body == "hello 1 \n", "{told:?}");
+    // The end of an answer may be here before its instance is free again; another one serves then.
+    let told = Curl::new().get_all(address, &["/hello"; 20])?;
+    let of = |count| told.matches(&format!("hello {count} \n")).count();
+    ensure!(of(1) + of(2) + of(3) == 20, "{told:?}");
+    // The first may be the second of the instance above.
+    let is_in_turn = of(1) + 1 >= of(2) && of(2) >= of(3);
+    ensure!(of(2) > 0 && is_in_turn, "{told:?}");
     stop(running)
 }
 
