@@ -1,12 +1,14 @@
 //! Who serves, and how: the same component each time, compiled before.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
+use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde_json::json;
 
 use super::load::Load;
@@ -19,9 +21,6 @@ const RESIDENT: &str =
 
 /// How long a server may take until it answers.
 const START: Duration = Duration::from_secs(60);
-
-/// How long is waited between two looks whether it does.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// A way to serve.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +52,15 @@ impl Way {
         }
     }
 
+    /// What its output has in it once it listens.
+    fn up(self) -> &'static str {
+        match self {
+            // Its probe has found the port open.
+            Self::Wasmpod => r#""ready":true"#,
+            Self::WasmtimePooled | Self::WasmtimeServe => "Serving HTTP on",
+        }
+    }
+
     fn command(self, bench: &Bench, address: SocketAddr, most: u32) -> anyhow::Result<Command> {
         match self {
             Self::Wasmpod => pod(bench, address, most),
@@ -75,20 +83,22 @@ impl Server {
     pub(super) fn start(way: Way, bench: &Bench, most: u32) -> anyhow::Result<Self> {
         // Free now, and taken at once.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let running = Running::start(way.command(bench, address, most)?)?;
+        let mut running = Running::start(way.command(bench, address, most)?)?;
+        let (up, is_up) = mpsc::channel();
+        let stdout = running.take_stdout().context("a process without output")?;
+        let stderr = running.take_stderr().context("a process without errors")?;
+        let first = up.clone();
+        thread::spawn(move || listen(stdout, way, &first));
+        thread::spawn(move || listen(stderr, way, &up));
         let server = Self { running, address };
         let one = Load {
             connections: 1,
             requests: 1,
             most,
         };
-        let deadline = Instant::now() + START;
-        while TcpStream::connect(address).is_err() {
-            if Instant::now() > deadline {
-                bail!("{} does not listen", way.name());
-            }
-            thread::sleep(PAUSE);
-        }
+        is_up
+            .recv_timeout(START)
+            .with_context(|| format!("{} does not listen", way.name()))?;
         one.put_on(address)?;
         Ok(server)
     }
@@ -117,6 +127,17 @@ impl Server {
     }
 }
 
+/// Reads to the end, so that the server never waits for its reader, and tells when it listens.
+fn listen(output: impl Read, way: Way, up: &Sender<()>) {
+    let lines = BufReader::new(output).split(b'\n').map_while(Result::ok);
+    for line in lines {
+        if String::from_utf8_lossy(&line).contains(way.up()) {
+            // Nobody waits for it a second time.
+            let _ = up.send(());
+        }
+    }
+}
+
 /// A pod whose port is opened at this machine's.
 fn pod(bench: &Bench, address: SocketAddr, most: u32) -> anyhow::Result<Command> {
     let image = bench.programs.guest("http", false);
@@ -135,6 +156,7 @@ fn pod(bench: &Bench, address: SocketAddr, most: u32) -> anyhow::Result<Command>
                 "hostPort": address.port(),
                 "hostIP": address.ip().to_string(),
             }],
+            "readinessProbe": {"tcpSocket": {"port": 8080}},
         }]},
     });
     let manifest = bench.paths.work.join(format!("http-{most}.json"));
