@@ -493,6 +493,7 @@ fn a_pod_host_that_hangs_holds_no_stop_up() -> anyhow::Result<()> {
         running.wait_ready("hangs")?;
         let children = descendants(running.process())?;
         anyhow::ensure!(!children.is_empty(), "there is no child");
+        let ends = ends_of(&children)?;
         for child in &children {
             kill_process(*child, Signal::STOP)?;
         }
@@ -504,7 +505,7 @@ fn a_pod_host_that_hangs_holds_no_stop_up() -> anyhow::Result<()> {
         }
         let ended = running.finish()?;
         assert_eq!(ended.code, Some(143), "{}", ended.said.transcript());
-        assert!(children.into_iter().all(is_gone), "a child is left");
+        wait_ends(ends).context("a child is left")?;
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ use anyhow::bail;
 use crate::bench::Bench;
 use crate::report::Figure;
 
+pub(crate) use http::serve_plain;
+
 /// Cases that are measured together.
 #[derive(Debug)]
 pub(crate) struct Group {

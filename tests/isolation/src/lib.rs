@@ -12,6 +12,7 @@
 //! is printed, not an error.
 
 mod bench;
+mod cpu;
 mod groups;
 mod machine;
 mod options;
@@ -37,6 +38,9 @@ use report::Report;
 /// there is no error.
 pub fn run() -> anyhow::Result<()> {
     let options = Options::parse();
+    if let Some(address) = options.serve_plain {
+        return groups::serve_plain(address);
+    }
     let groups = groups::chosen(&options.groups)?;
     let bench = Bench::prepare(options.quick)?;
     let mut report = Report::open(&bench.paths.report)?;

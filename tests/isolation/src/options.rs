@@ -1,6 +1,11 @@
 //! The command line.
 
+use std::net::SocketAddr;
+
 use clap::Parser;
+
+/// The option [`Options::serve_plain`].
+pub(crate) const SERVE_PLAIN: &str = "--serve-plain";
 
 /// Measures what isolation costs.
 #[derive(Debug, Parser)]
@@ -15,4 +20,7 @@ pub(crate) struct Options {
     /// What cargo passes to every bench.
     #[arg(long, hide = true)]
     bench: bool,
+    /// Measures nothing, but is a contender: hyper at this address.
+    #[arg(long, hide = true, value_name = "ADDRESS")]
+    pub(crate) serve_plain: Option<SocketAddr>,
 }

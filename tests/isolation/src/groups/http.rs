@@ -7,7 +7,10 @@
 //! does not count, on connections that stay open.
 
 mod load;
+mod plain;
 mod servers;
+
+pub(crate) use plain::serve as serve_plain;
 
 use anyhow::bail;
 

@@ -12,7 +12,10 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::load::Load;
+use super::plain;
 use crate::bench::Bench;
+use crate::cpu::Meter;
+use crate::options;
 use crate::process::{self, Running};
 
 /// Bytes of a memory and of a table that stay mapped between two instances: as our engine has it.
@@ -31,24 +34,34 @@ pub(super) enum Way {
     WasmtimePooled,
     /// `wasmtime serve` as it is.
     WasmtimeServe,
+    /// No isolation: hyper, with which all of them serve.
+    Hyper,
 }
 
 /// A server that runs; ended when dropped.
 pub(super) struct Server {
-    running: Running,
+    /// Kept so that it runs.
+    _running: Running,
+    meter: Meter,
     address: SocketAddr,
 }
 
 // === impl Way ===
 
 impl Way {
-    pub(super) const ALL: [Self; 3] = [Self::Wasmpod, Self::WasmtimePooled, Self::WasmtimeServe];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Wasmpod,
+        Self::WasmtimePooled,
+        Self::WasmtimeServe,
+        Self::Hyper,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Wasmpod => "wasmpod",
             Self::WasmtimePooled => "wasmtime-serve-pooled",
             Self::WasmtimeServe => "wasmtime-serve",
+            Self::Hyper => "plain-hyper",
         }
     }
 
@@ -58,6 +71,7 @@ impl Way {
             // Its probe has found the port open.
             Self::Wasmpod => r#""ready":true"#,
             Self::WasmtimePooled | Self::WasmtimeServe => "Serving HTTP on",
+            Self::Hyper => plain::UP,
         }
     }
 
@@ -69,6 +83,11 @@ impl Way {
                 wasmtime(bench, &["-O", &pool], address, most)
             }
             Self::WasmtimeServe => wasmtime(bench, &[], address, most),
+            Self::Hyper => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args([options::SERVE_PLAIN, &address.to_string()]);
+                Ok(command)
+            }
         }
     }
 }
@@ -90,7 +109,6 @@ impl Server {
         let first = up.clone();
         thread::spawn(move || listen(stdout, way, &first));
         thread::spawn(move || listen(stderr, way, &up));
-        let server = Self { running, address };
         let one = Load {
             connections: 1,
             requests: 1,
@@ -100,30 +118,23 @@ impl Server {
             .recv_timeout(START)
             .with_context(|| format!("{} does not listen", way.name()))?;
         one.put_on(address)?;
-        Ok(server)
+        Ok(Self {
+            meter: Meter::of(running.pid())?,
+            _running: running,
+            address,
+        })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What its threads have spent on a CPU.
+    /// What its processes have spent on a CPU, from when it answered first.
     ///
     /// # Errors
     /// When it is gone.
-    pub(super) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let folder = format!("/proc/{}/task", self.running.pid().as_raw_nonzero());
-        let mut seconds = 0.0;
-        for thread in fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))? {
-            let path = thread?.path().join("schedstat");
-            // A thread may end between the two.
-            let Ok(told) = fs::read_to_string(path) else {
-                continue;
-            };
-            let nanos = told.split(' ').next().unwrap_or_default();
-            seconds += nanos.parse::<f64>().unwrap_or_default() / 1e9;
-        }
-        Ok(seconds)
+    pub(super) fn cpu_seconds(&mut self) -> anyhow::Result<f64> {
+        self.meter.seconds()
     }
 }
 
