@@ -13,7 +13,7 @@ use model::runtime::{Limits, Stats};
 use rustix::time::{ClockId, clock_gettime};
 
 use self::memory::Memory;
-pub(crate) use self::memory::{OOM_KILLED, Victim, killed};
+pub(crate) use self::memory::{Held, OOM_KILLED, Victim, killed};
 pub use self::memory::{OutOfMemory, TABLE_ELEMENT};
 
 /// The period over which `limits.cpu` is a budget: the kernel's default for cgroups.

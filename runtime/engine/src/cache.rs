@@ -81,6 +81,15 @@ impl CodePaths {
     }
 }
 
+/// What the code at this path was compiled for, as its name says.
+pub(crate) fn kind(path: &Path) -> Kind {
+    let is_async = path.file_stem().is_some_and(|name| {
+        let end = format!("-{}", config::fingerprint(Kind::Async));
+        name.as_encoded_bytes().ends_with(end.as_bytes())
+    });
+    if is_async { Kind::Async } else { Kind::Sync }
+}
+
 // === impl Code ===
 
 impl Code {
@@ -157,4 +166,19 @@ pub fn digest(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
     }
     hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_code_was_compiled_for() {
+        let paths = CodePaths::new(PathBuf::from("/code"));
+        for expected in [Kind::Sync, Kind::Async] {
+            let path = paths.path(&digest(b"wasm"), expected);
+            assert_eq!(kind(&path), expected, "{}", path.display());
+        }
+        assert_eq!(kind(Path::new("/code/other.cwasm")), Kind::Sync);
+    }
 }

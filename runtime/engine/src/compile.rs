@@ -1,6 +1,6 @@
 //! wasm to machine code. Only `wasmpod-compile` is built with this.
 
-use crate::config::{self, Allocation, Kind};
+use crate::config::{self, Allocation};
 use crate::describe::Description;
 
 /// Compiles a module or component for the configuration that it needs.
@@ -13,16 +13,5 @@ pub fn compile(wasm: &[u8], description: &Description) -> wasmtime::Result<Vec<u
         engine.precompile_component(wasm)
     } else {
         engine.precompile_module(wasm)
-    }
-}
-
-impl Description {
-    /// The engine configuration that it is compiled for.
-    pub fn engine_kind(&self) -> Kind {
-        if self.uses_wasi_0_3() {
-            Kind::Async
-        } else {
-            Kind::Sync
-        }
     }
 }

@@ -25,6 +25,9 @@ pub enum Allocation {
 
 /// Core instances of one component: its own modules and the adapters between them.
 const CORE_INSTANCES: u32 = 8;
+/// Stacks of one instance that is concurrent in itself: one for a call into each of its core
+/// instances that waits with its frames in place, one for the call that runs, one to go on with.
+const STACKS: u32 = CORE_INSTANCES + 2;
 /// Tables of one component.
 const TABLES: u32 = 4;
 /// Elements that a table of a pool's slot may grow to: address space only, until they are used.
@@ -48,7 +51,7 @@ const BACKTRACE_FRAMES: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.sat
 pub fn engine(kind: Kind, allocation: Allocation) -> wasmtime::Result<Engine> {
     let mut config = tunables(kind);
     if let Allocation::Pool(slots) = allocation {
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(kind, slots)));
     }
     Engine::new(&config)
 }
@@ -87,13 +90,17 @@ fn tunables(kind: Kind) -> Config {
     config
 }
 
-fn pool(slots: u32) -> PoolingAllocationConfig {
+fn pool(kind: Kind, slots: u32) -> PoolingAllocationConfig {
+    let stacks = match kind {
+        Kind::Sync => 1,
+        Kind::Async => STACKS,
+    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(4))
         .total_memories(slots)
         .total_tables(slots.saturating_mul(2))
-        .total_stacks(slots)
+        .total_stacks(slots.saturating_mul(stacks))
         .total_gc_heaps(slots)
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(1)

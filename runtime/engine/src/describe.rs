@@ -1,7 +1,11 @@
 //! What a wasm file is, read from its bytes without compiling it.
 
+mod concurrency;
+
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
+
+use crate::config::Kind;
 
 /// The most import and export names kept: a program has dozens, an attack has millions.
 const NAMES: usize = 10_000;
@@ -15,6 +19,9 @@ pub struct Description {
     pub imports: Vec<String>,
     /// Names of its exports at the top level.
     pub exports: Vec<String>,
+    /// Whether it, or a component in it, uses what WASI 0.3 is made of: asynchronous functions,
+    /// streams, futures.
+    pub is_concurrent: bool,
 }
 
 /// Bytes that are not wasm.
@@ -45,7 +52,10 @@ impl Description {
         let mut description = Self::default();
         let mut depth = 0_u32;
         for payload in Parser::new(0).parse_all(wasm) {
-            match payload.map_err(broken)? {
+            let payload = payload.map_err(broken)?;
+            // Asked at every depth: what is inside runs in the same store.
+            description.is_concurrent |= concurrency::is_used(&payload).map_err(broken)?;
+            match payload {
                 Payload::Version { encoding, .. } if depth == 0 => {
                     description.is_component = encoding == Encoding::Component;
                     depth += 1;
@@ -59,8 +69,17 @@ impl Description {
         Ok(description)
     }
 
+    /// The engine configuration that it is compiled for.
+    pub fn engine_kind(&self) -> Kind {
+        if self.is_concurrent || self.uses_wasi_0_3() {
+            Kind::Async
+        } else {
+            Kind::Sync
+        }
+    }
+
     /// Whether any interface of WASI 0.3 is imported or exported.
-    pub fn uses_wasi_0_3(&self) -> bool {
+    fn uses_wasi_0_3(&self) -> bool {
         let is_0_3 = |name: &String| name.starts_with("wasi:") && name.contains("@0.3");
         self.imports.iter().any(is_0_3) || self.exports.iter().any(is_0_3)
     }
@@ -103,4 +122,33 @@ impl Description {
 
 fn broken(error: wasmparser::BinaryReaderError) -> NotWasm {
     NotWasm::Broken(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_needs_is_read_from_it() {
+        let p3 = "(component (import \"wasi:clocks/system-clock@0.3.0\" (instance)))";
+        let rc = "(component (import \"wasi:cli/stdin@0.3.0-rc-2026-01-06\" (instance)))";
+        let runs = "(component (instance $run) (export \"wasi:cli/run@0.3.0\" (instance $run)))";
+        for (wat, kind) in [
+            ("(module)", Kind::Sync),
+            ("(component)", Kind::Sync),
+            (
+                "(component (import \"wasi:io/poll@0.2.6\" (instance)))",
+                Kind::Sync,
+            ),
+            (p3, Kind::Async),
+            (rc, Kind::Async),
+            (runs, Kind::Async),
+            ("(component (type (stream u8)))", Kind::Async),
+            ("(component (import \"own:a/b\" (func async)))", Kind::Async),
+        ] {
+            let wasm = wat::parse_str(wat).expect(wat);
+            let description = Description::read(&wasm).expect(wat);
+            assert_eq!(description.engine_kind(), kind, "{wat}");
+        }
+    }
 }

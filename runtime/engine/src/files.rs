@@ -6,13 +6,20 @@
 //!
 //! A call that finds no memory left for a file has ended its guest, and never answers it.
 
+mod call;
+mod listing;
+mod piece;
+
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 use volume::{FsError, MountTable};
 
-use crate::account::{Account, thread_time};
+pub(crate) use self::call::FileCall;
+use self::call::finished;
+pub(crate) use self::listing::Entries;
+pub(crate) use self::piece::{PIECE, Piece, Position};
+use crate::account::{Account, Held, thread_time};
 
 /// File calls of one pod that may be under way at once: a pod that hangs on a dead disk takes so
 /// many threads and no more.
@@ -67,24 +74,28 @@ impl Files {
         F: FnOnce() -> Result<T, FsError> + Send + 'static,
         T: Send + 'static,
     {
-        self.settled(self.spawn(call).await).await
+        self.spawn(call).await
     }
 
-    /// The result of a call. None ever comes to a guest that the call has ended: it would go on with
-    /// it until its end reaches it, where a process killed by the kernel does not return.
-    pub(crate) async fn settled<T>(
-        &self,
-        joined: Result<Result<T, FsError>, tokio::task::JoinError>,
-    ) -> Result<T, FsError> {
-        let result = finished(joined);
-        if matches!(result, Err(FsError::InsufficientMemory)) && self.account.is_over() {
-            return std::future::pending().await;
+    /// Has so many bytes that are kept for the guest count as its memory.
+    ///
+    /// # Errors
+    /// Insufficient-memory, where there is none left: the guest has been ended.
+    fn hold(&self, bytes: usize) -> Result<Held, FsError> {
+        let held = self.account.hold(bytes);
+        held.map_err(|_| FsError::InsufficientMemory)
+    }
+
+    /// The same, waited for: it never comes where there is no memory left.
+    pub(crate) async fn held(&self, bytes: usize) -> Held {
+        match self.hold(bytes) {
+            Ok(held) => held,
+            Err(_) => std::future::pending().await,
         }
-        result
     }
 
     /// Begins a blocking call. It runs to its end even if nobody waits for it any more.
-    pub(crate) fn spawn<T, F>(&self, call: F) -> JoinHandle<Result<T, FsError>>
+    pub(crate) fn spawn<T, F>(&self, call: F) -> FileCall<T>
     where
         F: FnOnce() -> Result<T, FsError> + Send + 'static,
         T: Send + 'static,
@@ -96,7 +107,7 @@ impl Files {
             account.charge(thread_time().saturating_sub(before));
             result
         };
-        match Arc::clone(&self.calls.permits).try_acquire_owned() {
+        let call = match Arc::clone(&self.calls.permits).try_acquire_owned() {
             Ok(permit) => tokio::task::spawn_blocking(move || {
                 let _permit = permit;
                 timed()
@@ -108,16 +119,7 @@ impl Files {
                     finished(tokio::task::spawn_blocking(timed).await)
                 })
             }
-        }
+        };
+        FileCall::new(call, Arc::clone(&self.account))
     }
-}
-
-/// The result of a call; one that panicked or was dropped with the runtime is an I/O error.
-pub(crate) fn finished<T>(
-    joined: Result<Result<T, FsError>, tokio::task::JoinError>,
-) -> Result<T, FsError> {
-    joined.unwrap_or_else(|error| {
-        tracing::error!(%error, "a file call did not finish");
-        Err(FsError::Io)
-    })
 }

@@ -27,6 +27,9 @@ const RESOURCES: usize = 40_000;
 pub(crate) struct Guest {
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
+    pub(crate) stdin: Option<Stdin>,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
     pub(crate) http: Http,
     pub(crate) net: PodNet,
     pub(crate) files: Files,
@@ -56,9 +59,12 @@ impl Guest {
         let mut wasi = WasiCtx::builder();
         wasi.args(&program.args)
             .envs(&program.env)
-            .initial_cwd(&program.working_dir)
             .stdout(out.clone())
             .stderr(err.clone());
+        // Where every program begins that is told nothing is not told.
+        if !matches!(&*program.working_dir, "" | "/") {
+            wasi.initial_cwd(&program.working_dir);
+        }
         if let Some(stdin) = &stdin {
             wasi.stdin(stdin.clone());
         }
@@ -70,10 +76,13 @@ impl Guest {
         Self {
             table,
             wasi: wasi.build(),
-            http: Http::absent(),
+            http: Http::absent(&program.account),
             net: program.net.clone(),
             limiter: Limiter::new(Arc::clone(&program.account)),
-            p1: p1::State::new(Arc::clone(program), stdin, out, err),
+            p1: p1::State::new(Arc::clone(program), stdin.clone(), out.clone(), err.clone()),
+            stdin,
+            stdout: out,
+            stderr: err,
             files,
             health: Health::new(program.id, program.reports.clone()),
             container: program.container.clone(),

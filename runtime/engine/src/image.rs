@@ -1,16 +1,19 @@
 //! An image as the engine sees it: compiled code, mapped once, linked once per tier.
 
+mod interfaces;
 mod missing;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use wasmtime::component::Component;
-use wasmtime::component::types::ComponentItem;
 use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::p3::bindings::CommandPre as Command3Pre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 
-use crate::cache::{Code, LoadError};
+use self::interfaces::{Interfaces, Role};
+use crate::cache::{self, Code, LoadError};
 use crate::config::Kind;
 use crate::guest::Guest;
 use crate::tiers::{TIERS, Tier};
@@ -20,6 +23,7 @@ use crate::wasi::p1;
 pub struct Image {
     digest: String,
     path: PathBuf,
+    kind: Kind,
     tiers: [OnceLock<Result<Entry, String>>; TIERS],
 }
 
@@ -32,8 +36,16 @@ pub(crate) enum Entry {
         /// Whether it may call out over `wasi:http`.
         calls_out: bool,
     },
+    /// A WASI 0.3 command.
+    Command3 {
+        command: Command3Pre<Guest>,
+        /// Whether it may call out over `wasi:http`.
+        calls_out: bool,
+    },
     /// An http server of WASI 0.2: called for each request.
     Server(ProxyPre<Guest>),
+    /// An http server of WASI 0.3: called for each request.
+    Server3(ServicePre<Guest>),
     /// A preview 1 command module.
     Preview1 {
         module: wasmtime::InstancePre<Guest>,
@@ -61,6 +73,7 @@ impl Image {
         Self {
             digest: digest.to_owned(),
             path: path.to_owned(),
+            kind: cache::kind(path),
             tiers: Default::default(),
         }
     }
@@ -72,7 +85,7 @@ impl Image {
 
     /// Which engine configuration it was compiled for.
     pub(crate) fn kind(&self) -> Kind {
-        Kind::Sync
+        self.kind
     }
 
     /// What to call, for instances of this tier. Loaded at the first call.
@@ -116,7 +129,7 @@ impl Image {
     /// Whether it is an http server, as far as it has been loaded.
     pub fn is_server(&self) -> bool {
         let mut loaded = self.tiers.iter().filter_map(OnceLock::get);
-        loaded.any(|entry| matches!(entry, Ok(Entry::Server(_))))
+        loaded.any(|entry| matches!(entry, Ok(Entry::Server(_) | Entry::Server3(_))))
     }
 }
 
@@ -126,14 +139,26 @@ impl From<LoadError> for ImageError {
     }
 }
 
-/// A component that exports a handler is a server, whatever else it exports; any other a command.
+// === impl Entry ===
+
+impl Entry {
+    /// Whether it is a command that may call out over `wasi:http`.
+    pub(crate) fn calls_out(&self) -> bool {
+        match self {
+            Self::Command { calls_out, .. } | Self::Command3 { calls_out, .. } => *calls_out,
+            Self::Server(_) | Self::Server3(_) | Self::Preview1 { .. } => false,
+        }
+    }
+}
+
+/// A component that exports a handler is a server, whatever else it exports; any other a command,
+/// of WASI 0.3 where it can be: a program of WASI 0.2 gets its `run` from its language's library,
+/// also where its own `run` is that of 0.3.
 fn component_entry(tier: &Tier, component: &Component) -> Result<Entry, ImageError> {
     let interfaces = Interfaces::of(tier, component);
-    let (exports, is_server) = (&interfaces.exports, interfaces.is_server());
-    if !is_server {
-        refuse_other_worlds(exports)?;
-    }
+    let role = interfaces.role()?;
     let calls_out = interfaces.has_http();
+    let is_server = matches!(role, Role::Server | Role::Server3);
     let linker = if is_server || calls_out {
         tier.http()
     } else {
@@ -144,75 +169,18 @@ fn component_entry(tier: &Tier, component: &Component) -> Result<Entry, ImageErr
         Some(missing) => ImageError::CannotRun(missing),
         None => cannot_run(error),
     })?;
-    if is_server {
-        return ProxyPre::new(linked).map(Entry::Server).map_err(cannot_run);
-    }
-    refuse_what_is_no_command(exports)?;
-    let command = CommandPre::new(linked).map_err(cannot_run)?;
-    Ok(Entry::Command { command, calls_out })
-}
-
-/// The interfaces that a component names.
-struct Interfaces {
-    imports: Vec<String>,
-    exports: Vec<String>,
-}
-
-impl Interfaces {
-    fn of(tier: &Tier, component: &Component) -> Self {
-        let kind = component.component_type();
-        let imports = kind.imports(&tier.engine).map(|(name, _)| name.to_owned());
-        let exports = kind
-            .exports(&tier.engine)
-            .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
-            .map(|(name, _)| name.to_owned());
-        Self {
-            imports: imports.collect(),
-            exports: exports.collect(),
+    let entry = match role {
+        Role::Server3 => ServicePre::new(linked).map(Entry::Server3),
+        Role::Server => ProxyPre::new(linked).map(Entry::Server),
+        Role::Command3 => {
+            Command3Pre::new(linked).map(|command| Entry::Command3 { command, calls_out })
         }
-    }
-
-    fn is_server(&self) -> bool {
-        self.exports
-            .iter()
-            .any(|name| name.starts_with("wasi:http/incoming-handler@0.2"))
-    }
-
-    fn has_http(&self) -> bool {
-        self.imports
-            .iter()
-            .any(|name| name.starts_with("wasi:http/"))
-    }
-}
-
-/// Names the world of a component that another version runs.
-fn refuse_other_worlds(exports: &[String]) -> Result<(), ImageError> {
-    let exports_any = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
-    if exports_any("wasi:cli/run@0.2") {
-        return Ok(());
-    }
-    let what = if exports_any("wasi:cli/run@0.3") {
-        "a WASI 0.3 command, which this version does not run yet: build it for WASI 0.2"
-    } else if exports_any("wasi:http/") {
-        "an http server of a version of wasi:http that this one does not serve: build it for WASI 0.2, so that it exports wasi:http/incoming-handler@0.2"
-    } else {
-        return Ok(());
+        Role::Command => {
+            CommandPre::new(linked).map(|command| Entry::Command { command, calls_out })
+        }
+        Role::None => return Err(interfaces.nothing_to_call()),
     };
-    Err(ImageError::CannotRun(format!("the component is {what}")))
-}
-
-/// Refuses a component that can be linked, but has nothing to call.
-fn refuse_what_is_no_command(exports: &[String]) -> Result<(), ImageError> {
-    if exports
-        .iter()
-        .any(|name| name.starts_with("wasi:cli/run@0.2"))
-    {
-        return Ok(());
-    }
-    Err(ImageError::CannotRun(format!(
-        "the component is neither a command nor an http server: it exports [{}], and neither wasi:cli/run nor wasi:http/incoming-handler",
-        exports.join(", ")
-    )))
+    entry.map_err(cannot_run)
 }
 
 fn cannot_run(error: wasmtime::Error) -> ImageError {

@@ -47,6 +47,11 @@ const HOSTCALL_BYTES: usize = 2 << 20;
 /// Handles that a component may hold: as many as it may have resources.
 const HANDLES: usize = 40_000;
 
+/// What the host may hold of a guest's concurrency: tasks, and the two ends of each stream and
+/// future with what stands between them, also where both ends are the host's and take no handle.
+/// Two of these for each handle.
+const CONCURRENT: usize = 80_000;
+
 /// Runs programs. One per process; cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
@@ -273,15 +278,23 @@ impl Engine {
     ) -> wasmtime::Result<Exit> {
         let (slot, entry) = self.place(&program.image)?;
         let mut store = store(&slot, guest);
+        if entry.calls_out() {
+            let outgoing = Outgoing::new(self.clone(), program, farewell);
+            store.data_mut().set_outgoing(outgoing);
+        }
         let ended = match entry {
-            Entry::Command { command, calls_out } => {
-                if calls_out {
-                    let outgoing = Outgoing::new(self.clone(), program, farewell);
-                    store.data_mut().set_outgoing(outgoing);
-                }
+            Entry::Command { command, .. } => {
                 let command = command.instantiate_async(&mut store).await?;
                 let ran = command.wasi_cli_run().call_run(&mut store).await;
                 ran.map(|result| i32::from(result.is_err()))
+            }
+            Entry::Command3 { command, .. } => {
+                let command = command.instantiate_async(&mut store).await?;
+                // What is still under way when `run` has returned ends with it, as threads do
+                // with `main`.
+                let run = command.wasi_cli_run().func_run();
+                let ran = run.call_async(&mut store, ()).await;
+                ran.map(|(result,)| i32::from(result.is_err()))
             }
             Entry::Preview1 { module, accepts } => {
                 store.data_mut().p1.set_accepts(accepts);
@@ -289,7 +302,7 @@ impl Engine {
                 let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
                 start.call_async(&mut store, ()).await.map(|()| 0)
             }
-            Entry::Server(_) => wasmtime::bail!("an http server is no command"),
+            Entry::Server(_) | Entry::Server3(_) => wasmtime::bail!("an http server is no command"),
         };
         Ok(match ended {
             Ok(code) => exited(code),
@@ -306,6 +319,9 @@ pub(crate) fn store(slot: &Slot, guest: Guest) -> Store<Guest> {
     store.epoch_deadline_async_yield_and_update(1);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(HANDLES);
+    if let Some(table) = store.concurrent_resource_table() {
+        table.set_max_capacity(CONCURRENT);
+    }
     store
 }
 

@@ -27,6 +27,7 @@ pub mod image;
 pub mod instance;
 mod limits;
 mod linker;
+mod listening;
 mod output;
 mod stdin;
 mod stop;

@@ -26,6 +26,11 @@ impl Limiter {
         Self { account, taken: 0 }
     }
 
+    /// Whose memory it is.
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
     /// An error here traps the guest: over its limit a container is killed, as by the kernel,
     /// rather than told that memory is short.
     fn grow(&mut self, more: usize) -> wasmtime::Result<bool> {

@@ -5,19 +5,31 @@ use wasmtime::{Engine, component};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, sockets};
-use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
 
+use crate::config::Kind;
 use crate::guest::Guest;
+use crate::http;
 use crate::wasi::p2::{HasFiles, HasSockets};
-use crate::wasi::{p1, pod, random};
+use crate::wasi::{p1, p3, pod, random};
 
-/// Everything that a WASI 0.2 component may import.
+/// Everything that a component may import: WASI 0.2, and 0.3 beside it where the engine knows it.
+/// A program of WASI 0.3 imports both, for its language's library is one of 0.2.
 ///
 /// # Errors
 /// When two definitions clash, which is a defect of ours.
-pub(crate) fn for_components(engine: &Engine) -> wasmtime::Result<component::Linker<Guest>> {
+pub(crate) fn for_components(
+    engine: &Engine,
+    kind: Kind,
+) -> wasmtime::Result<component::Linker<Guest>> {
     let mut linker = Linker::new(engine);
-    let l = &mut linker;
+    add_0_2(&mut linker)?;
+    if kind == Kind::Async {
+        p3::add_to_linker(&mut linker)?;
+    }
+    Ok(linker)
+}
+
+fn add_0_2(l: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi_io::add_to_linker_async(l)?;
     add_clocks(l)?;
     random::add_to_linker(l)?;
@@ -33,17 +45,16 @@ pub(crate) fn for_components(engine: &Engine) -> wasmtime::Result<component::Lin
     let mut options = sockets::network::LinkOptions::default();
     options.network_error_code(true);
     sockets::network::add_to_linker::<Guest, HasSockets>(l, &options, Guest::sockets_view)?;
-    pod::add_to_linker(l)?;
-    Ok(linker)
+    pod::add_to_linker(l)
 }
 
 /// The same, and `wasi:http`.
 ///
 /// # Errors
 /// When two definitions clash, which is a defect of ours.
-pub(crate) fn for_http(engine: &Engine) -> wasmtime::Result<component::Linker<Guest>> {
-    let mut linker = for_components(engine)?;
-    add_only_http_to_linker_async(&mut linker)?;
+pub(crate) fn for_http(engine: &Engine, kind: Kind) -> wasmtime::Result<component::Linker<Guest>> {
+    let mut linker = for_components(engine, kind)?;
+    http::add_to_linker(&mut linker, kind)?;
     Ok(linker)
 }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use model::runtime::{InstanceId, Stream};
 use tokio::io::AsyncWrite;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
 use tokio_util::sync::PollSemaphore;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
@@ -69,10 +70,12 @@ struct Writer {
 }
 
 /// The same for WASI 0.3, which asks in this form.
-struct AsyncWriter {
+pub(crate) struct AsyncWriter {
     sink: OutputSink,
     stream: Stream,
     room: PollSemaphore,
+    /// Until the rate may allow more.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 /// A bucket of bytes that fills at [`RATE`].
@@ -161,7 +164,7 @@ impl OutputSink {
 }
 
 /// What a chunk takes of the room.
-fn cost(bytes: &Bytes) -> u32 {
+fn cost(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len().clamp(CHUNK, ROOM)).unwrap_or(u32::MAX)
 }
 
@@ -205,6 +208,16 @@ impl Output {
         }
     }
 
+    /// For one stream to it.
+    pub(crate) fn writer(&self) -> AsyncWriter {
+        AsyncWriter {
+            room: PollSemaphore::new(Arc::clone(&self.sink.room)),
+            sink: self.sink.clone(),
+            stream: self.stream,
+            pause: None,
+        }
+    }
+
     /// Writes from preview 1, waiting for room.
     pub(crate) async fn write(&self, bytes: Bytes) {
         self.sink.wait_for_rate().await;
@@ -230,11 +243,7 @@ impl StdoutStream for Output {
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(AsyncWriter {
-            room: PollSemaphore::new(Arc::clone(&self.sink.room)),
-            sink: self.sink.clone(),
-            stream: self.stream,
-        })
+        Box::new(self.writer())
     }
 }
 
@@ -282,18 +291,40 @@ impl Pollable for Writer {
 
 // === impl AsyncWriter ===
 
+impl AsyncWriter {
+    /// Waits until the rate allows more.
+    fn poll_rate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+            }
+            let wait = self.sink.rate().wait();
+            self.pause = wait.map(|wait| Box::pin(tokio::time::sleep(wait)));
+            if self.pause.is_none() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Takes some of these bytes, as soon as there is room; where there are none, tells when some
+    /// could be taken.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<usize> {
+        ready!(self.poll_rate(cx));
+        let bytes = bytes.get(..ROOM).unwrap_or(bytes);
+        let room = ready!(self.room.poll_acquire_many(cx, cost(bytes)));
+        self.sink
+            .send(self.stream, Bytes::copy_from_slice(bytes), room);
+        Poll::Ready(bytes.len())
+    }
+}
+
 impl AsyncWrite for AsyncWriter {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let chunk = Bytes::copy_from_slice(bytes.get(..ROOM).unwrap_or(bytes));
-        let length = cost(&chunk);
-        let room = ready!(self.room.poll_acquire_many(cx, length));
-        let written = chunk.len();
-        self.sink.send(self.stream, chunk, room);
-        Poll::Ready(Ok(written))
+        self.poll_take(cx, bytes).map(Ok)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -302,5 +333,32 @@ impl AsyncWrite for AsyncWriter {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_of_0_3_waits_for_room_and_for_the_rate() {
+        let (reports, mut heard) = mpsc::unbounded_channel();
+        let sink = OutputSink::new(InstanceId(1), reports);
+        let mut writer = Output::new(sink.clone(), Stream::Stdout, false).writer();
+        let mut cx = Context::from_waker(Waker::noop());
+        let more = vec![b'x'; ROOM + 1];
+        assert_eq!(writer.poll_take(&mut cx, &more), Poll::Ready(ROOM));
+        assert_eq!(writer.poll_take(&mut cx, b"x"), Poll::Pending, "no room");
+        assert!(heard.try_recv().is_ok(), "its room is free again");
+        assert_eq!(writer.poll_take(&mut cx, b"x"), Poll::Ready(1));
+        *sink.rate() = Rate {
+            left: 0,
+            at: Instant::now(),
+        };
+        assert_eq!(writer.poll_take(&mut cx, b"x"), Poll::Pending, "no rate");
+        let taken = std::future::poll_fn(|cx| writer.poll_take(cx, b"x"));
+        assert_eq!(taken.await, 1, "once it has filled again");
     }
 }

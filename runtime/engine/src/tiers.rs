@@ -19,12 +19,22 @@ use crate::linker;
 /// first is small.
 const ALLOCATIONS: [Allocation; TIERS] = [
     Allocation::Pool(SMALL),
-    Allocation::Pool(1000),
+    Allocation::Pool(LARGE),
+    Allocation::OnDemand,
+];
+
+/// The same for programs of WASI 0.3, whose slots have ten stacks each, and set-up and mappings are
+/// the stacks'.
+const ASYNC_ALLOCATIONS: [Allocation; TIERS] = [
+    Allocation::Pool(SMALL),
+    Allocation::Pool(LARGE / 5),
     Allocation::OnDemand,
 ];
 
 /// Slots of the small pool.
 const SMALL: u32 = 32;
+/// Slots of the large one.
+const LARGE: u32 = 1000;
 
 /// How many tiers there are.
 pub(crate) const TIERS: usize = 3;
@@ -41,6 +51,7 @@ pub(crate) struct Tier {
     /// Its place in the order.
     pub(crate) index: usize,
     pub(crate) engine: Engine,
+    kind: Kind,
     allocation: Allocation,
     used: AtomicU32,
     components: OnceLock<component::Linker<Guest>>,
@@ -88,11 +99,11 @@ impl Tiers {
         kind: Kind,
         index: usize,
     ) -> wasmtime::Result<Option<Arc<Tier>>> {
-        let row = match kind {
-            Kind::Sync => &self.sync,
-            Kind::Async => &self.asynchronous,
+        let (row, allocations) = match kind {
+            Kind::Sync => (&self.sync, ALLOCATIONS),
+            Kind::Async => (&self.asynchronous, ASYNC_ALLOCATIONS),
         };
-        let (Some(cell), Some(allocation)) = (row.get(index), ALLOCATIONS.get(index)) else {
+        let (Some(cell), Some(allocation)) = (row.get(index), allocations.get(index)) else {
             return Ok(None);
         };
         if let Some(tier) = cell.get() {
@@ -127,6 +138,7 @@ impl Tier {
         Ok(Self {
             index,
             engine: config::engine(kind, allocation)?,
+            kind,
             allocation,
             used: AtomicU32::new(0),
             components: OnceLock::new(),
@@ -137,12 +149,14 @@ impl Tier {
 
     /// What components may import that know no `wasi:http`.
     pub(crate) fn components(&self) -> wasmtime::Result<&component::Linker<Guest>> {
-        made(&self.components, || linker::for_components(&self.engine))
+        made(&self.components, || {
+            linker::for_components(&self.engine, self.kind)
+        })
     }
 
     /// What components may import that do.
     pub(crate) fn http(&self) -> wasmtime::Result<&component::Linker<Guest>> {
-        made(&self.http, || linker::for_http(&self.engine))
+        made(&self.http, || linker::for_http(&self.engine, self.kind))
     }
 
     /// What preview 1 modules may import.

@@ -38,6 +38,7 @@ use crate::exec::Compiler;
 use crate::known::{Breach, Change, Wanted};
 use crate::network::{self, Network};
 use crate::protocol::{self, Order, Reply};
+use crate::trust;
 use crate::wire::{self, Wire};
 
 /// How long a child may take to answer that it ends an instance. It answers at once, whatever its
@@ -101,8 +102,10 @@ impl Child {
         frames.set_nonblocking(true)?;
         let mut process = Command::new(&config.program)
             .args(&config.args)
-            // What the parent's environment holds is none of the guests' business.
+            // What the parent's environment holds is none of the guests' business, but whom they
+            // may trust.
             .env_clear()
+            .envs(trust::variables())
             // Not in the terminal's group: Ctrl-C is for the parent, which stops pods gracefully.
             .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(childs_frames)))

@@ -17,22 +17,18 @@ use seccompiler::{
     SeccompRule,
 };
 
+use crate::trust;
+
 /// The Landlock version asked for; an older kernel keeps what it knows.
 const LANDLOCK: ABI = ABI::V6;
 
-/// Files that net and the standard library read: the machine's addresses, port rules and cores; and
-/// the certificates that guests' requests over https are checked against, where distributions have
-/// them.
-const SYSTEM_FILES: [&str; 9] = [
+/// Files that net and the standard library read: the machine's addresses, port rules and cores.
+const SYSTEM_FILES: [&str; 5] = [
     "/proc/self",
     "/proc/sys",
     "/proc/net",
     "/sys/devices/system/cpu",
     "/dev/urandom",
-    "/etc/ssl/certs",
-    "/usr/share/ca-certificates",
-    "/etc/pki/tls/certs",
-    "/etc/pki/ca-trust/extracted",
 ];
 
 /// What the child may reach in the file system.
@@ -115,7 +111,9 @@ fn confine_files(to: &Confinement) -> Result<(), ConfineError> {
         .iter()
         .map(Path::new)
         .filter(|path| path.exists());
+    let trusted = trust::paths();
     for (path, access) in system
+        .chain(trusted.iter().map(PathBuf::as_path))
         .chain(to.read.iter().map(PathBuf::as_path))
         .map(|path| (path, read))
         .chain(

@@ -28,6 +28,7 @@ mod protocol;
 mod pump;
 mod serve;
 pub mod shelf;
+mod trust;
 mod wire;
 mod working_dir;
 

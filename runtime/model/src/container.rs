@@ -151,6 +151,9 @@ pub struct Port {
     pub protocol: Protocol,
 }
 
+/// The TCP port of an http server whose container declares none: what the tools of the field use.
+pub const HTTP_PORT: u16 = 8080;
+
 /// A transport protocol.
 #[derive(
     Debug,

@@ -57,5 +57,5 @@ pub use range::PodRange;
 pub use steer::{Binder, Lane, Steer, SteerError, Steering};
 pub use stream::TcpStream;
 pub use switch::{Listening, Notice, Observer, Switch, SwitchConfig};
-pub use tcp::{Family, TcpListener, TcpSocket};
+pub use tcp::{Family, TcpIncoming, TcpListener, TcpSocket};
 pub use udp::UdpSocket;

@@ -121,12 +121,12 @@ pub const MAX_LANES: u32 = 4096;
 /// try again: more than what a burst of clients needs, far less than a process has descriptors.
 pub const MAX_PENDING_STEERED: usize = 512;
 
-/// How long at most no steered connection is accepted once the process has neither a descriptor nor
-/// memory for one, not even to refuse it. A pod that closes a connection ends the rest at once. But
+/// How long at most no connection is accepted once the process has neither a descriptor nor memory
+/// for one, not even to refuse it. A pod that closes a connection ends the rest at once. But
 /// the process has descriptors of other sorts, and the machine other processes that take its memory;
 /// nobody tells when those give one back, so it is tried: ten times in a second cost nothing, and a
 /// client's connect waits in the backlog meanwhile.
-pub const STEERED_REST: Duration = Duration::from_millis(100);
+pub const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Steered connections that are handed over before others on the same thread have their turn.
 pub const STEERED_BATCH: usize = 64;

@@ -186,6 +186,18 @@ impl PodNet {
         Ok(UdpSocket::new(self.clone(), family, slot))
     }
 
+    /// Whether the pod may have one more, of the kernel's too.
+    pub fn has_socket(&self) -> bool {
+        self.pod.has_socket()
+    }
+
+    /// Waits until a socket of a pod of this switch is given back: for who was told
+    /// [`NetError::NewSocketLimit`]. Nothing is missed from the moment that it is made, so make it
+    /// before you try.
+    pub fn socket_freed(&self) -> impl Future<Output = ()> + Send {
+        self.pod.fabric.freed.notified()
+    }
+
     /// Looks a name up: literals, localhost, the pod's own name and hosts entries, pods of this
     /// switch and of the run's others, then DNS. At least one address where it succeeds; never mapped ones. May be polled
     /// on any thread, inside an async runtime or not; dropping it gives the look-up up.
@@ -258,7 +270,7 @@ impl Pod {
             buffers: Budget::default(),
             datagrams: Budget::default(),
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS_PER_POD)),
-            sockets: Budget::default(),
+            sockets: Budget::telling(Arc::clone(&freed)),
             kernel_sockets: Budget::telling(freed),
             told: Told::default(),
             unsteered: Lock::default(),
@@ -354,6 +366,21 @@ impl Pod {
     pub(crate) fn kernel_slot(&self) -> Result<Share, NetError> {
         let share = self.kernel_sockets.share(1, MAX_KERNEL_SOCKETS_PER_POD);
         share.ok_or(NetError::NewSocketLimit)
+    }
+
+    /// One more socket that is the kernel's too. Nothing is taken where one of the two is missing,
+    /// so that nobody who waits for one to be given back is woken by that.
+    pub(crate) fn both_slots(&self) -> Result<(Share, Share), NetError> {
+        if !self.removed.load(Ordering::Relaxed) && !self.has_socket() {
+            return Err(NetError::NewSocketLimit);
+        }
+        Ok((self.slot()?, self.kernel_slot()?))
+    }
+
+    /// Whether there is room for one more, of the kernel's too.
+    fn has_socket(&self) -> bool {
+        self.sockets.left(MAX_SOCKETS_PER_POD) > 0
+            && self.kernel_sockets.left(MAX_KERNEL_SOCKETS_PER_POD) > 0
     }
 
     /// Whether it is the first time that a port of this pod is not steered for such a reason: one

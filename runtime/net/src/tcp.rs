@@ -11,10 +11,12 @@
 
 pub(crate) mod connect;
 pub(crate) mod dial;
+pub(crate) mod incoming;
 pub(crate) mod listener;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use model::container::Protocol;
@@ -23,6 +25,7 @@ use rustix::net::SocketType;
 use serde::{Deserialize, Serialize};
 
 use self::dial::Attempt;
+pub use self::incoming::TcpIncoming;
 use self::listener::ListenGuard;
 pub use self::listener::TcpListener;
 use crate::budget::Share;
@@ -45,8 +48,8 @@ pub enum Family {
 
 /// A TCP socket of a guest, from its creation to its end.
 ///
-/// Dropping it closes it: a listener's waiting connections are reset, a connection ends once the
-/// last clone of its [`TcpStream`] is gone too.
+/// Dropping it closes it: a listener's waiting connections are reset once its [`TcpIncoming`]s are
+/// gone too, a connection ends once the last clone of its [`TcpStream`] is.
 #[derive(Debug)]
 pub struct TcpSocket {
     net: PodNet,
@@ -60,7 +63,7 @@ pub struct TcpSocket {
 enum State {
     Unbound(Share),
     Bound(Share, Bound),
-    Listening(ListenGuard),
+    Listening(Arc<ListenGuard>),
     Connecting(Result<Attempt, NetError>),
     Connected(TcpStream),
     Closed,
@@ -211,7 +214,7 @@ impl TcpSocket {
             State::Bound(slot, bound) => {
                 let settings = (self.family, self.options, self.backlog);
                 let guard = ListenGuard::listen(&self.net, slot, bound, settings).await?;
-                self.state = State::Listening(guard);
+                self.state = State::Listening(Arc::new(guard));
                 Ok(())
             }
             other => {
@@ -225,6 +228,14 @@ impl TcpSocket {
     pub fn listener(&self) -> Option<&TcpListener> {
         match &self.state {
             State::Listening(guard) => Some(guard.listener()),
+            _ => None,
+        }
+    }
+
+    /// The connections of a listening socket, which it is listening for as long as either is kept.
+    pub fn incoming(&self) -> Option<TcpIncoming> {
+        match &self.state {
+            State::Listening(guard) => Some(TcpIncoming::new(Arc::clone(guard))),
             _ => None,
         }
     }

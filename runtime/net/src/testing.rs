@@ -111,6 +111,15 @@ impl Bench {
             .unwrap()
     }
 
+    /// A pod on the host's network.
+    pub(crate) fn host_pod(&self, number: u64) -> PodNet {
+        let network = PodNetwork {
+            host: true,
+            ..PodNetwork::default()
+        };
+        self.pod_with(number, network)
+    }
+
     /// Waits on this thread, which is in no runtime, as a guest's thread is not.
     pub(crate) fn wait(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>) {
         self.block(std::future::poll_fn(|cx| poll(cx)));

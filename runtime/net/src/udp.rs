@@ -278,14 +278,19 @@ impl UdpSocket {
         self.0.state.lock().outside.poll_writable(cx)
     }
 
-    /// Where it is bound.
+    /// Where it is bound; with a peer, the address that the peer sees.
     ///
     /// # Errors
     /// [`NetError::InvalidState`] if it is not.
     pub fn local_address(&self) -> Result<SocketAddr, NetError> {
         let state = self.0.state.lock();
         match (&state.bound, state.outside.host_address()) {
-            (Some(claim), _) => Ok(claim.address()),
+            (Some(claim), _) => Ok(match (claim.reach, state.peer) {
+                (Reach::Any(_), Some(peer)) => {
+                    SocketAddr::new(self.0.net.pod.source_for(peer.ip()), claim.port)
+                }
+                _ => claim.address(),
+            }),
             (None, Some(address)) => Ok(address),
             (None, None) => Err(NetError::InvalidState),
         }

@@ -55,6 +55,12 @@ pub trait LogSink: Send + Sync + 'static {
     /// Takes a line. Until it resolves, the container whose line it is waits.
     fn line(&self, line: LogLine) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
+    /// Whether it takes output in the pieces in which it is written, rather than line by line: a
+    /// question without a newline is then shown before its answer is waited for.
+    fn takes_pieces(&self) -> bool {
+        false
+    }
+
     /// Takes a Kubernetes Event, at once: the pod's worker waits for nobody.
     fn event(&self, _event: &PodEvent) {}
 }
@@ -122,6 +128,24 @@ impl Lines {
         left.map(|(stream, line)| (stream, Bytes::from(std::mem::take(line)), true))
             .collect()
     }
+}
+
+/// Output in the pieces in which it was written; none is longer than an entry.
+pub(crate) fn pieces(stream: Stream, bytes: &[u8]) -> Vec<Cut> {
+    let mut cuts = Vec::new();
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let (text, ends) = match line.strip_suffix(b"\n") {
+            Some(text) => (text, true),
+            None => (line, false),
+        };
+        let parts = text.chunks(ENTRY).map(Bytes::copy_from_slice);
+        cuts.extend(parts.map(|part| (stream, part, true)));
+        match cuts.last_mut().filter(|_| !text.is_empty()) {
+            Some((.., partial)) => *partial = !ends,
+            None => cuts.push((stream, Bytes::new(), false)),
+        }
+    }
+    cuts
 }
 
 // === impl LogFile ===
@@ -278,6 +302,30 @@ mod tests {
         let time = "1970-01-01T00:00:01.500000000Z";
         let expected = format!("{time} stdout F one\n{time} stderr F err\n{time} stdout P two\n");
         assert_eq!(fs::read_to_string(path).expect("a log"), expected);
+    }
+
+    #[test]
+    fn pieces_are_what_was_written() {
+        let long = vec![b'x'; ENTRY + 1];
+        for (written, expected) in [
+            (&b""[..], &[][..]),
+            (b"what? ", &[("what? ", true)]),
+            (b"\n", &[("", false)]),
+            (b"one\n\ntwo", &[("one", false), ("", false), ("two", true)]),
+        ] {
+            let cuts = pieces(Stream::Stdout, written);
+            let found: Vec<_> = cuts
+                .iter()
+                .map(|(_, text, partial)| (std::str::from_utf8(text).expect("text"), *partial))
+                .collect();
+            assert_eq!(found, expected);
+        }
+        let cuts = pieces(Stream::Stderr, &[&*long, b"\n"].concat());
+        let lengths: Vec<_> = cuts
+            .iter()
+            .map(|(_, text, partial)| (text.len(), *partial))
+            .collect();
+        assert_eq!(lengths, [(ENTRY, true), (1, false)]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use model::runtime::{Exit, Stream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::config::{Clock, Config};
-use crate::logs::{Cut, Lines, LogFile, LogLine, LogSink, Tail};
+use crate::logs::{Cut, Lines, LogFile, LogLine, LogSink, Tail, pieces};
 
 /// Where output goes.
 pub(crate) enum Outlet {
@@ -96,7 +96,11 @@ impl Log {
             self.write(&mut state, &cuts);
             cuts
         };
-        self.tell(cuts).await;
+        if self.is_told_in_pieces() {
+            self.tell(pieces(stream, bytes)).await;
+        } else {
+            self.tell(cuts).await;
+        }
     }
 
     /// Ends the log: what is left of its last lines goes out.
@@ -108,7 +112,13 @@ impl Log {
             state.file = None;
             cuts
         };
-        self.tell(cuts).await;
+        if !self.is_told_in_pieces() {
+            self.tell(cuts).await;
+        }
+    }
+
+    fn is_told_in_pieces(&self) -> bool {
+        self.sink.as_ref().is_some_and(|sink| sink.takes_pieces())
     }
 
     /// The last of the output, where it is kept: FallbackToLogsOnError.

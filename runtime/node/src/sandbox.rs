@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use api::downward::Facts;
 use model::Pod;
-use model::container::{Container, Protocol};
+use model::container::{Container, HTTP_PORT, Protocol, TERMINATION_MESSAGE_PATH};
 use model::pod::DnsPolicy;
 use model::probe::Handler;
 use model::runtime::{Door, MountSpec, PodId, PodNetwork, PodSandbox, Resolver, VolumeSpec};
@@ -112,7 +112,8 @@ pub(crate) fn etc(
     volumes
 }
 
-/// Where a container finds these files, unless it mounts something of its own there.
+/// Where a container finds these files, unless it mounts something of its own there. Into a root of
+/// its own nothing is laid that it did not ask for.
 pub(crate) fn etc_mounts(container: &Container) -> impl Iterator<Item = MountSpec> {
     let log = termination_log(&container.name);
     let all = [
@@ -125,8 +126,11 @@ pub(crate) fn etc_mounts(container: &Container) -> impl Iterator<Item = MountSpe
         let mut mounts = container.mounts.iter();
         mounts.any(|mount| mount.path.trim_end_matches('/') == path)
     };
+    let asked =
+        |path: &str| path == container.termination_message_path && path != TERMINATION_MESSAGE_PATH;
+    let has_root = own("");
     all.into_iter()
-        .filter(move |(_, path)| !path.is_empty() && !own(path))
+        .filter(move |(_, path)| !path.is_empty() && !own(path) && (!has_root || asked(path)))
         .map(|(volume, path)| MountSpec {
             volume,
             path: path.to_owned(),
@@ -183,7 +187,8 @@ fn network(pod: &Pod, config: &Config) -> PodNetwork {
 }
 
 /// A door on the pod's address for every declared port, and for every hostPort one at its hostIP,
-/// or at every address of the node; those of IPv6 come last, as more than some are not opened.
+/// or at every address of the node; those of IPv6 come last, as more than some are not opened. A
+/// container that declares no TCP port may be an http server, which then has the usual one.
 fn doors(pod: &Pod) -> Vec<Door> {
     let any = |protocol: Protocol, port: u16| Door {
         port,
@@ -191,6 +196,13 @@ fn doors(pod: &Pod) -> Vec<Door> {
         host: None,
     };
     let (mut doors, mut six) = (Vec::new(), Vec::new());
+    let is_undeclared = |container: &Container| {
+        let mut ports = container.ports.iter();
+        !ports.any(|port| port.protocol == Protocol::Tcp)
+    };
+    if pod.all_containers().any(is_undeclared) {
+        doors.push(any(Protocol::Tcp, HTTP_PORT));
+    }
     for port in pod.all_containers().flat_map(|container| &container.ports) {
         let own = any(port.protocol, port.container_port);
         if !doors.contains(&own) {
@@ -264,6 +276,7 @@ fn cluster_resolver(pod: &Pod, dns: &Dns, cluster: IpAddr) -> Resolver {
 #[cfg(test)]
 mod tests {
     use model::pod::{DnsConfig, Identity};
+    use model::volume::Mount;
 
     use super::*;
 
@@ -312,6 +325,35 @@ mod tests {
             };
             let text = files::resolv_conf(&resolver(&pod, &dns(has_cluster)));
             assert_eq!(text, expected, "{policy:?} {has_cluster} {host_network}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_laid_into_what_a_container_brings_itself() {
+        let log = TERMINATION_MESSAGE_PATH;
+        let etc = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+        for (own, message, expected) in [
+            (&[][..], log, [&etc[..], &[log]].concat()),
+            (&["/data"], "", etc.to_vec()),
+            (&["/etc/hosts"], log, [&etc[1..], &[log]].concat()),
+            (&["/"], log, vec![]),
+            (&["/"], "/said", vec!["/said"]),
+            (&["/", "/said"], "/said", vec![]),
+        ] {
+            let mounts = own.iter().map(|path| Mount {
+                volume: "own".to_owned(),
+                path: (*path).to_owned(),
+                read_only: false,
+                sub_path: None,
+                sub_path_expr: None,
+            });
+            let container = Container {
+                mounts: mounts.collect(),
+                termination_message_path: message.to_owned(),
+                ..Container::default()
+            };
+            let laid: Vec<_> = etc_mounts(&container).map(|mount| mount.path).collect();
+            assert_eq!(laid, expected, "{own:?} {message}");
         }
     }
 

@@ -234,6 +234,27 @@ fn memory_beyond_the_limit_in_a_command_ends_its_container_too() -> anyhow::Resu
 }
 
 #[test]
+fn what_the_host_keeps_for_http_counts_as_the_containers_memory() -> anyhow::Result<()> {
+    let limit = json!({"resources": {"limits": {"memory": "32Mi"}}});
+    for (args, wanted) in [
+        (&["fields", "100"][..], "Completed"),
+        (&["fields"], "OOMKilled"),
+        // Of small ones there are not so many that it would matter: the guest's own limit ends it.
+        (&["resources"], "Error"),
+    ] {
+        let ended = run("http-client", args, limit.clone())?;
+        let end = ended.said.terminated("p", "c");
+        assert_eq!(
+            end["reason"],
+            wanted,
+            "{args:?} {}",
+            ended.said.transcript()
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn a_stack_without_end_ends_its_container_only() -> anyhow::Result<()> {
     for world in WORLDS {
         let ended = run(&format!("mem{world}"), &["recurse"], Value::Null)?;

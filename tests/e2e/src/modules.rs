@@ -26,8 +26,9 @@ enum Wanted {
 
 use Wanted::{Ended, OverLimit, Refused, Running, Trapped};
 
-const MODULES: [(&str, Wanted); 23] = [
+const MODULES: [(&str, Wanted); 24] = [
     ("collected-steps", OverLimit),
+    ("component-draft", Refused(&["draft of WASI 0.3", "0.3.0"])),
     ("component-empty", Refused(&["wasi:cli/run"])),
     ("component-nested", Ended),
     ("component-spin", Running),

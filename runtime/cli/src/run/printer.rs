@@ -22,6 +22,9 @@ pub(crate) struct Printer {
     terminal: Option<Terminal>,
     /// Whether events and the table are printed: not for the one container of `run IMAGE`.
     tells: bool,
+    /// Whether output is printed as it comes, unfinished lines too: where it is all of one
+    /// container, and wanted as it is.
+    in_pieces: bool,
 }
 
 // === impl Printer ===
@@ -35,6 +38,7 @@ impl Printer {
         };
         Self {
             output,
+            in_pieces: options.raw && terminal.is_some() && !tells,
             terminal,
             tells,
         }
@@ -133,6 +137,10 @@ impl Printer {
 impl LogSink for Printer {
     fn line(&self, line: LogLine) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.log(line))
+    }
+
+    fn takes_pieces(&self) -> bool {
+        self.in_pieces
     }
 
     fn event(&self, event: &PodEvent) {

@@ -8,7 +8,7 @@
 //! not say so, because a guest with garbage collects and tries again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use model::quantity::mebibytes;
 use model::runtime::Exit;
@@ -58,6 +58,14 @@ pub struct OutOfMemory {
     pub peak: u64,
     /// How much of that is files that it wrote to volumes in memory.
     pub in_files: u64,
+}
+
+/// Memory that the host keeps for a container, which counts as the container's until this is
+/// dropped: a guest with many calls under way could else have it keep any amount.
+#[derive(Debug)]
+pub(crate) struct Held {
+    account: Arc<Account>,
+    bytes: u64,
 }
 
 // === impl Memory ===
@@ -110,6 +118,16 @@ impl Account {
         self.memory.used.fetch_sub(less, Relaxed);
     }
 
+    /// Takes memory for what the host keeps for an instance. Where there is none left, all
+    /// instances are ended.
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Result<Held, OverLimit> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        Held::of(self, bytes).map_err(|why| {
+            self.end_all(&why.exit());
+            OverLimit
+        })
+    }
+
     /// Ends this one too when the account has no memory left.
     pub(crate) fn add_victim(&self, victim: Weak<dyn Victim>) {
         let mut victims = self.memory.victims();
@@ -147,6 +165,38 @@ impl Payer for Account {
     fn give(&self, bytes: u64) {
         self.memory.in_files.fetch_sub(bytes, Relaxed);
         self.shrink(bytes);
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// Of nothing yet.
+    pub(crate) fn new(account: Arc<Account>) -> Self {
+        Self { account, bytes: 0 }
+    }
+
+    /// Takes so many bytes at once.
+    pub(crate) fn of(account: &Arc<Account>, bytes: u64) -> Result<Self, OutOfMemory> {
+        let mut held = Self::new(Arc::clone(account));
+        held.set(bytes)?;
+        Ok(held)
+    }
+
+    /// Takes more, or gives back, until it is so many bytes. Over the limit it stays as it was.
+    pub(crate) fn set(&mut self, bytes: u64) -> Result<(), OutOfMemory> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.account.grow(more)?,
+            None => self.account.shrink(self.bytes.saturating_sub(bytes)),
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.account.shrink(self.bytes);
     }
 }
 
@@ -225,9 +275,9 @@ mod tests {
     #[test]
     fn files_in_memory_count_with_the_rest_and_end_all_instances() {
         let account = account(10 << 20);
-        let instances = [(); 2].map(|()| std::sync::Arc::new(Ended::default()));
+        let instances = [(); 2].map(|()| Arc::new(Ended::default()));
         for instance in &instances {
-            let weak = std::sync::Arc::downgrade(instance);
+            let weak = Arc::downgrade(instance);
             account.add_victim(weak);
         }
         assert_eq!(account.grow(4 << 20), Ok(()));
@@ -250,5 +300,21 @@ mod tests {
         }
         assert_eq!(account.stats().memory, 8 << 20, "nothing was taken");
         assert!(account.grow(3 << 20).is_err(), "a guest's own memory too");
+    }
+
+    #[test]
+    fn what_the_host_holds_counts_until_it_is_let_go() {
+        let account = Arc::new(account(100));
+        let first = account.hold(60).expect("there is room");
+        assert_eq!(account.stats().memory, 60);
+        drop(first);
+        let _second = account.hold(100).expect("all of it");
+        let instance = Arc::new(Ended::default());
+        let weak = Arc::downgrade(&instance);
+        account.add_victim(weak);
+        assert!(account.hold(1).is_err());
+        assert_eq!(account.stats().memory, 100, "nothing was taken");
+        let exit = instance.0.lock().unwrap().take().expect("an end");
+        assert_eq!((exit.code, &*exit.reason), (137, OOM_KILLED));
     }
 }

@@ -10,9 +10,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::Notify;
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use tokio::sync::{Notify, oneshot};
+use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::connection::Busy;
 use super::deadline::Deadline;
@@ -25,10 +24,7 @@ pub(super) struct AnswerBody {
 }
 
 enum Content {
-    Guest {
-        body: HyperOutgoingBody,
-        course: Arc<Course>,
-    },
+    Guest { body: WasiBody, course: Arc<Course> },
     Text(Full<Bytes>),
 }
 
@@ -51,12 +47,18 @@ pub(super) struct Uncut(Option<Arc<Course>>);
 #[error("the guest ended before the end of its answer")]
 pub(super) struct Cut;
 
+/// What a guest gives for an answer.
+pub(super) type Head = Result<Response<WasiBody>, Error>;
+
+/// Where it goes.
+pub(super) type Out = oneshot::Sender<Head>;
+
 type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 // === impl AnswerBody ===
 
 impl AnswerBody {
-    pub(super) fn of_guest(body: HyperOutgoingBody, course: Arc<Course>, busy: Busy) -> Self {
+    pub(super) fn of_guest(body: WasiBody, course: Arc<Course>, busy: Busy) -> Self {
         Self::new(Content::Guest { body, course }, busy)
     }
 
@@ -170,10 +172,7 @@ impl Drop for Uncut {
 
 /// Keeps back the body of a guest's answer that shall have none for its client: hyper would send it
 /// over HTTP/2 all the same.
-pub(super) fn withhold(
-    answer: &mut Response<HyperOutgoingBody>,
-    asked: &Method,
-) -> Option<HyperOutgoingBody> {
+pub(super) fn withhold(answer: &mut Response<WasiBody>, asked: &Method) -> Option<WasiBody> {
     let status = answer.status();
     if status == StatusCode::NO_CONTENT {
         // RFC 9110, 8.6: not even its length is told. Of the others it is what a GET would get.
@@ -188,7 +187,7 @@ pub(super) fn withhold(
 }
 
 /// Takes what nobody shall see, so that its guest can go on.
-pub(super) async fn drain(mut body: HyperOutgoingBody) {
+pub(super) async fn drain(mut body: WasiBody) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
@@ -213,28 +212,26 @@ pub(super) fn text(status: StatusCode, sentence: &str, busy: Busy) -> Response<A
     answer
 }
 
-/// The status of an answer for which a guest gave an error code: whose fault it is.
-pub(super) fn status_of(code: &ErrorCode) -> StatusCode {
-    match code {
-        ErrorCode::HttpRequestDenied => StatusCode::FORBIDDEN,
-        ErrorCode::HttpRequestLengthRequired => StatusCode::LENGTH_REQUIRED,
-        ErrorCode::HttpRequestBodySize(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorCode::HttpRequestMethodInvalid => StatusCode::METHOD_NOT_ALLOWED,
-        ErrorCode::HttpRequestUriInvalid => StatusCode::BAD_REQUEST,
-        ErrorCode::HttpRequestUriTooLong => StatusCode::URI_TOO_LONG,
-        ErrorCode::HttpRequestHeaderSectionSize(_)
-        | ErrorCode::HttpRequestHeaderSize(_)
-        | ErrorCode::HttpRequestTrailerSectionSize(_)
-        | ErrorCode::HttpRequestTrailerSize(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        ErrorCode::LoopDetected => StatusCode::LOOP_DETECTED,
-        ErrorCode::DnsTimeout
-        | ErrorCode::ConnectionTimeout
-        | ErrorCode::ConnectionReadTimeout
-        | ErrorCode::ConnectionWriteTimeout
-        | ErrorCode::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-        ErrorCode::ConfigurationError | ErrorCode::InternalError(_) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+/// The status of an answer in place of which a guest gave an error: whose fault it is.
+pub(super) fn status_of(error: &Error) -> StatusCode {
+    match error {
+        Error::HttpRequestDenied => StatusCode::FORBIDDEN,
+        Error::HttpRequestLengthRequired => StatusCode::LENGTH_REQUIRED,
+        Error::HttpRequestBodySize(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Error::HttpRequestMethodInvalid => StatusCode::METHOD_NOT_ALLOWED,
+        Error::HttpRequestUriInvalid => StatusCode::BAD_REQUEST,
+        Error::HttpRequestUriTooLong => StatusCode::URI_TOO_LONG,
+        Error::HttpRequestHeaderSectionSize(_)
+        | Error::HttpRequestHeaderSize { .. }
+        | Error::HttpRequestTrailerSectionSize(_)
+        | Error::HttpRequestTrailerSize { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Error::LoopDetected => StatusCode::LOOP_DETECTED,
+        Error::DnsTimeout
+        | Error::ConnectionTimeout
+        | Error::ConnectionReadTimeout
+        | Error::ConnectionWriteTimeout
+        | Error::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Error::ConfigurationError | Error::InternalError(_) => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_GATEWAY,
     }
 }
@@ -243,7 +240,7 @@ pub(super) fn status_of(code: &ErrorCode) -> StatusCode {
 mod tests {
     use super::*;
 
-    fn empty() -> HyperOutgoingBody {
+    fn empty() -> WasiBody {
         Empty::new().map_err(|never| match never {}).boxed_unsync()
     }
 
@@ -290,14 +287,14 @@ mod tests {
 
     #[test]
     fn a_status_tells_whose_fault_it_was() {
-        for (code, status) in [
-            (ErrorCode::HttpRequestDenied, 403),
-            (ErrorCode::HttpRequestBodySize(None), 413),
-            (ErrorCode::ConnectionRefused, 502),
-            (ErrorCode::ConnectionTimeout, 504),
-            (ErrorCode::InternalError(None), 500),
+        for (error, status) in [
+            (Error::HttpRequestDenied, 403),
+            (Error::HttpRequestBodySize(None), 413),
+            (Error::ConnectionRefused, 502),
+            (Error::ConnectionTimeout, 504),
+            (Error::InternalError(None), 500),
         ] {
-            assert_eq!(status_of(&code).as_u16(), status, "{code:?}");
+            assert_eq!(status_of(&error).as_u16(), status, "{error:?}");
         }
     }
 }

@@ -200,18 +200,26 @@ impl Activity {
     /// Whether the client does not take one of its answers. Of HTTP/1.1 the stream tells, and
     /// knows of every byte.
     fn is_stalled(&self) -> bool {
-        self.is_http2.load(Relaxed) && self.open().iter().any(|pace| pace.is_stalled())
+        self.oldest_piece()
+            .is_some_and(|since| is_past(since + limits::STALLED))
     }
 
-    /// When something may have changed that nobody tells.
+    /// The first moment at which something may have to end of which nobody tells. What begins later
+    /// than now is not due before.
     fn look_again(&self, ending: Option<Instant>) -> Instant {
         match (self.idle_since(), ending) {
             (Some(since), None) => since + limits::IDLE,
             (Some(since), Some(ending)) => since.max(ending) + limits::STALLED,
-            (None, _) if self.is_http2.load(Relaxed) => Instant::now() + limits::STALLED / 4,
-            // It learns of the first request of HTTP/2 in time for its answer.
-            (None, _) => Instant::now() + limits::STALLED,
+            (None, _) => self.oldest_piece().unwrap_or_else(Instant::now) + limits::STALLED,
         }
+    }
+
+    /// Since when the piece that waits longest for the client waits, where that counts.
+    fn oldest_piece(&self) -> Option<Instant> {
+        let open = self.open();
+        let counts = self.is_http2.load(Relaxed);
+        let pieces = open.iter().filter_map(|pace| pace.untaken_since());
+        pieces.min().filter(|_| counts)
     }
 
     /// Since when nothing is asked; none while something is.
@@ -328,10 +336,13 @@ mod tests {
             );
             taken.pace().awaited();
             untaken.pace().given();
+            let begun = Instant::now();
             let ends = activity.ends(&mut phase, ending.then(Instant::now));
             let ended = tokio::time::timeout(limits::STALLED * 2, ends).await;
             let wanted = is_http2.then_some(End::Cut);
             assert_eq!(ended.ok(), wanted, "{is_http2}, {ending}");
+            // Neither early nor late, and without looking in between.
+            assert!(!is_http2 || begun.elapsed() == limits::STALLED, "{ending}");
         }
     }
 }

@@ -5,7 +5,8 @@ use std::io;
 
 use net::NetError;
 use wasmtime_wasi_http::Error;
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p2::bindings::http::types as p2;
+use wasmtime_wasi_http::p3::bindings::http::types as p3;
 
 /// Why there is no connection.
 pub(super) fn of_connect(error: NetError) -> Error {
@@ -63,31 +64,96 @@ pub(super) fn of_tls(error: &io::Error) -> Error {
 }
 
 /// What hyper says of an exchange.
-pub(super) fn of_hyper(error: &hyper::Error) -> ErrorCode {
-    if let Some(code) = error.source().and_then(of_source) {
-        return code;
+pub(super) fn of_hyper(error: &hyper::Error) -> Error {
+    if let Some(named) = error.source().and_then(of_source) {
+        return named;
     }
     if error.is_parse_too_large() {
-        ErrorCode::HttpResponseHeaderSectionSize(None)
+        Error::HttpResponseHeaderSectionSize(None)
     } else if error.is_incomplete_message() {
-        ErrorCode::HttpResponseIncomplete
+        Error::HttpResponseIncomplete
     } else if error.is_timeout() {
-        ErrorCode::ConnectionReadTimeout
+        Error::ConnectionReadTimeout
     } else if error.is_canceled() || error.is_closed() || error.is_body_write_aborted() {
-        ErrorCode::ConnectionTerminated
+        Error::ConnectionTerminated
     } else {
-        ErrorCode::HttpProtocolError
+        Error::HttpProtocolError
     }
 }
 
-fn of_source(source: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
+fn of_source(source: &(dyn std::error::Error + 'static)) -> Option<Error> {
     match source.downcast_ref::<io::Error>()?.kind() {
-        io::ErrorKind::TimedOut => Some(ErrorCode::ConnectionWriteTimeout),
-        io::ErrorKind::UnexpectedEof => Some(ErrorCode::HttpResponseIncomplete),
+        io::ErrorKind::TimedOut => Some(Error::ConnectionWriteTimeout),
+        io::ErrorKind::UnexpectedEof => Some(Error::HttpResponseIncomplete),
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => Some(ErrorCode::ConnectionTerminated),
+        | io::ErrorKind::BrokenPipe => Some(Error::ConnectionTerminated),
         _ => None,
+    }
+}
+
+/// The code of an error in one version; both have the same names. The few that only a guest could
+/// give are told in words.
+macro_rules! code {
+    ($types:ident, $error:expr) => {
+        match $error {
+            Error::DnsTimeout => $types::ErrorCode::DnsTimeout,
+            Error::DnsError { rcode, info_code } => {
+                $types::ErrorCode::DnsError($types::DnsErrorPayload {
+                    rcode: rcode.clone(),
+                    info_code: *info_code,
+                })
+            }
+            Error::DestinationNotFound => $types::ErrorCode::DestinationNotFound,
+            Error::DestinationUnavailable => $types::ErrorCode::DestinationUnavailable,
+            Error::DestinationIpProhibited => $types::ErrorCode::DestinationIpProhibited,
+            Error::DestinationIpUnroutable => $types::ErrorCode::DestinationIpUnroutable,
+            Error::ConnectionRefused => $types::ErrorCode::ConnectionRefused,
+            Error::ConnectionTerminated => $types::ErrorCode::ConnectionTerminated,
+            Error::ConnectionTimeout => $types::ErrorCode::ConnectionTimeout,
+            Error::ConnectionReadTimeout => $types::ErrorCode::ConnectionReadTimeout,
+            Error::ConnectionWriteTimeout => $types::ErrorCode::ConnectionWriteTimeout,
+            Error::ConnectionLimitReached => $types::ErrorCode::ConnectionLimitReached,
+            Error::TlsProtocolError => $types::ErrorCode::TlsProtocolError,
+            Error::TlsCertificateError => $types::ErrorCode::TlsCertificateError,
+            Error::TlsAlertReceived {
+                alert_id,
+                alert_message,
+            } => $types::ErrorCode::TlsAlertReceived($types::TlsAlertReceivedPayload {
+                alert_id: *alert_id,
+                alert_message: alert_message.clone(),
+            }),
+            Error::HttpRequestDenied => $types::ErrorCode::HttpRequestDenied,
+            Error::HttpRequestBodySize(size) => $types::ErrorCode::HttpRequestBodySize(*size),
+            Error::HttpRequestUriInvalid => $types::ErrorCode::HttpRequestUriInvalid,
+            Error::HttpResponseIncomplete => $types::ErrorCode::HttpResponseIncomplete,
+            Error::HttpResponseHeaderSectionSize(size) => {
+                $types::ErrorCode::HttpResponseHeaderSectionSize(*size)
+            }
+            Error::HttpResponseTimeout => $types::ErrorCode::HttpResponseTimeout,
+            Error::HttpProtocolError => $types::ErrorCode::HttpProtocolError,
+            Error::LoopDetected => $types::ErrorCode::LoopDetected,
+            Error::ConfigurationError => $types::ErrorCode::ConfigurationError,
+            Error::InternalError(why) => $types::ErrorCode::InternalError(why.clone()),
+            other => $types::ErrorCode::InternalError(Some(other.to_string())),
+        }
+    };
+}
+
+/// As `wasi:http` 0.2 names it.
+pub(super) fn as_p2(error: &Error) -> p2::ErrorCode {
+    code!(p2, error)
+}
+
+/// As `wasi:http` 0.3 names it.
+pub(super) fn as_p3(error: &Error) -> p3::ErrorCode {
+    let Error::Hyper(hyper) = error else {
+        return code!(p3, error);
+    };
+    // What a body of ours failed with, hyper passes on.
+    match hyper.source().and_then(|source| source.downcast_ref()) {
+        Some(inner) => as_p3(inner),
+        None => code!(p3, &of_hyper(hyper)),
     }
 }
 

@@ -8,21 +8,21 @@
 //! ```
 
 use std::convert::Infallible;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Request;
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::Proxy;
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::p2::types::HostResponseOutparam;
+use wasmtime_wasi_http::p3::bindings::Service;
 
+use super::answer::Out;
 use super::deadline::Upload;
-use super::limits;
+use super::fields::{self, ChargedBody};
 use super::patience::PatientBody;
+use super::{limits, p2, p3};
 use crate::guest::Guest;
 use crate::tiers::Slot;
 
@@ -32,9 +32,15 @@ const REUSE: &str = "wasmpod.dev/http-reuse";
 /// An instance of a server.
 pub(super) struct Serving {
     store: Store<Guest>,
-    proxy: Proxy,
+    handler: Handler,
     served: u32,
     _slot: Slot,
+}
+
+/// What is called for a request.
+pub(super) enum Handler {
+    P2(Proxy),
+    P3(Service),
 }
 
 /// Instances that wait for a request.
@@ -47,16 +53,13 @@ pub(super) struct Instances {
     some: Notify,
 }
 
-/// Where the head of an answer goes.
-pub(super) type Out = HostResponseOutparam;
-
 // === impl Serving ===
 
 impl Serving {
-    pub(super) fn new(store: Store<Guest>, proxy: Proxy, slot: Slot) -> Self {
+    pub(super) fn new(store: Store<Guest>, handler: Handler, slot: Slot) -> Self {
         Self {
             store,
-            proxy,
+            handler,
             served: 0,
             _slot: slot,
         }
@@ -68,17 +71,19 @@ impl Serving {
     /// A trap, or a defect of ours; it serves no other request then.
     pub(super) async fn handle(
         &mut self,
-        request: Request<Upload<PatientBody<Incoming>>>,
+        mut request: Request<Upload<PatientBody<Incoming>>>,
         out: Out,
     ) -> wasmtime::Result<()> {
         self.served = self.served.saturating_add(1);
-        let guest = self.store.data_mut();
-        let request = guest.http().new_incoming_request(Scheme::Http, request)?;
-        let out = guest.table.push(out)?;
-        self.proxy
-            .wasi_http_incoming_handler()
-            .call_handle(&mut self.store, request, out)
-            .await
+        let account = Arc::clone(&self.store.data().http.account);
+        let target = request.uri().path_and_query();
+        let target = target.map_or(0, |target| target.as_str().len());
+        fields::charge(&account, request.headers_mut(), target)?;
+        let request = request.map(|body| ChargedBody::new(body, account));
+        match &self.handler {
+            Handler::P2(server) => p2::handle(&mut self.store, server, request, out).await,
+            Handler::P3(server) => p3::handle(&mut self.store, server, request, out).await,
+        }
     }
 }
 

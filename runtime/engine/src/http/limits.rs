@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// The port of a server whose container declares none: what the tools of the field use.
-pub(crate) const DEFAULT_PORT: u16 = 8080;
-
 /// Requests of one container that are answered at once; some more wait. Each may hold an instance and
 /// two chunks of each body.
 pub(crate) const REQUESTS: usize = 256;
@@ -20,9 +17,13 @@ pub(crate) const TURN: Duration = Duration::from_secs(30);
 /// 1,024 of them in the kernel, and its other containers need some too.
 pub(crate) const CONNECTIONS: usize = 768;
 
-/// Requests of one container to outside that are under way at once; a guest is refused the next. Two
-/// for each that is answered at once, and with the connections to it less than a pod has sockets.
+/// Requests of one container to outside that are under way at once; some more wait. Two for each
+/// that is answered at once, and with the connections to it less than a pod has sockets.
 pub(crate) const EXCHANGES: usize = 512;
+
+/// Requests to outside that wait until one of those is over, for no longer than connecting may take;
+/// the next is refused. As many as wait to be answered: each holds its head.
+pub(crate) const EXCHANGES_WAITING: usize = 1000;
 
 /// Connections that wait for a server to accept them.
 pub(crate) const BACKLOG: u64 = 1024;
@@ -37,8 +38,8 @@ pub(crate) const HEAD_LIST: u32 = 64 << 10;
 /// Fields of one head or of trailers: twice what a browser behind three proxies sends.
 pub(crate) const FIELDS_IN_HEAD: usize = 128;
 
-/// Bytes that each fields object of a guest's own may take in the host, which no account counts: with
-/// `RESOURCES`, a guest holds no more than 125 MiB so. As long as the longest head.
+/// Bytes that each fields object of a guest's own may take in the host, on its container's account.
+/// As long as the longest head.
 pub(crate) const FIELDS: usize = 64 << 10;
 
 /// Open resources of a guest that has wasi:http, fewer than of others since each may be a fields
@@ -67,6 +68,12 @@ pub(crate) const IDLE: Duration = Duration::from_secs(60);
 /// Of HTTP/2 a chunk of an answer counts: who takes less than a kilobyte a second is gone.
 pub(crate) const STALLED: Duration = Duration::from_secs(60);
 
+/// Bytes a second that a client has to send of a body while a guest waits for it: less than any line
+/// has, so that no honest upload is cut however long it takes, which a deadline for the whole would
+/// do; and enough that a place is not held for ever by a byte now and then. It may be in arrears by
+/// `STALLED`.
+pub(crate) const UPLOAD: u32 = 256;
+
 /// How long a guest has for the head of its answer once it has taken the last piece of its request:
 /// as long as a gateway in front waits.
 pub(crate) const ANSWER: Duration = Duration::from_secs(60);
@@ -84,8 +91,8 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(3);
 /// How long an instance that may serve further requests is kept without one.
 pub(crate) const KEPT: Duration = Duration::from_secs(1);
 
-/// How long no connection is accepted once the pod has no socket left for one, or the machine no
-/// memory, unless one of this server ends: the others of the pod tell nobody when theirs do.
+/// How long no connection is accepted once the machine has no descriptor or no memory left for one,
+/// unless a socket of a pod becomes free: of others nobody tells.
 pub(crate) const REST: Duration = Duration::from_millis(100);
 
 /// How long a connection to the outside may take until the first byte can be sent: names, TCP, TLS.

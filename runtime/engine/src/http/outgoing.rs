@@ -1,26 +1,33 @@
-//! Requests of guests to others: `wasi:http/outgoing-handler`.
+//! Requests of guests to others: `wasi:http/outgoing-handler` of 0.2, `wasi:http/client` of 0.3.
 //!
 //! Each is a task on the guests' threads, at its container's cost, and ends when nobody holds its
-//! answer any more; what hyper runs beside it ends with it. The container ends once all have. Where it may go is the switch's to decide, as for a socket of the guest's; what
-//! is in this host is reached in memory.
+//! answer any more; what hyper runs beside it ends with it. The container ends once all have. Where
+//! it may go is the switch's to decide, as for a socket of the guest's; what is in this host is
+//! reached in memory.
 
 mod exchange;
 mod reach;
 mod tls;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::HeaderName;
 use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, SizeHint};
 use net::PodNet;
-use tokio::sync::{Semaphore, oneshot};
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::p2::bindings::http::types as p2;
+use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks,
 };
 
 use self::exchange::Exchange;
 pub(crate) use self::tls::Tls;
+use super::line::Line;
 use super::tasks::{Tasks, TasksOwner};
 use super::{error, limits};
 use crate::account::Account;
@@ -33,8 +40,8 @@ pub(crate) struct Outgoing {
     engine: Engine,
     account: Arc<Account>,
     net: PodNet,
-    /// Places for requests that are under way at once.
-    places: Arc<Semaphore>,
+    /// Requests that are under way at once.
+    line: Arc<Line>,
     /// Told once the last request is gone: each holds this.
     farewell: Arc<Farewell>,
 }
@@ -48,14 +55,17 @@ pub(super) struct Hooks {
 /// Ends a task when it is dropped.
 struct Owned(TaskHandle);
 
+/// The body of an answer, which is under way as long as somebody holds it.
+struct Answered {
+    body: exchange::AnswerBody,
+    _task: Owned,
+}
+
 /// The result of a request, as the hook tells it: the answer, and what to hold while it is read.
-type Sent = Result<
-    (
-        http::Response<WasiBody>,
-        Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ),
-    Error,
->;
+type Sent = Result<(http::Response<WasiBody>, Driver), Error>;
+
+/// What is driven beside an answer.
+type Driver = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 // === impl Outgoing ===
 
@@ -65,38 +75,31 @@ impl Outgoing {
             engine,
             account: Arc::clone(&program.account),
             net: program.net.clone(),
-            places: Arc::new(Semaphore::new(limits::EXCHANGES)),
+            line: Arc::new(Line::new(limits::EXCHANGES, limits::EXCHANGES_WAITING)),
             farewell,
         }
     }
 
-    /// Begins a request. The future tells its answer, from whichever thread.
-    fn send(
+    /// Begins a request. The future tells its answer, from whichever thread. It ends once nobody
+    /// holds the future or the answer's body any more.
+    pub(super) fn send(
         &self,
         request: http::Request<WasiBody>,
         options: RequestOptions,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        // Who waited for a place could be who is to leave one: a server that calls itself.
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return refused(Error::ConnectionLimitReached);
-        };
+    ) -> impl Future<Output = Result<http::Response<WasiBody>, Error>> + Send + use<> {
         let (told, answer) = oneshot::channel();
         let exchange = self.exchange(options);
         let farewell = Arc::clone(&self.farewell);
         let task = async move {
-            let _held = (place, farewell);
+            let _held = farewell;
             exchange.run(request, told).await;
         };
         let account = Arc::clone(&self.account);
         let task = Owned(self.engine.executor().spawn(account, task, drop));
-        Box::new(async move {
+        async move {
             let answer = answer.await.unwrap_or(Err(Error::ConnectionTerminated))?;
-            let held: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async move {
-                let _task = task;
-                std::future::pending().await
-            });
-            Ok((answer.map(BodyExt::boxed_unsync), held))
-        })
+            Ok(answer.map(|body| Answered { body, _task: task }.boxed_unsync()))
+        }
     }
 
     fn exchange(&self, options: RequestOptions) -> Exchange {
@@ -104,16 +107,13 @@ impl Outgoing {
         let tasks = Tasks::new(self.engine.clone(), account, farewell);
         Exchange {
             net: self.net.clone(),
+            account: Arc::clone(&self.account),
             tls: self.engine.tls().clone(),
+            line: Arc::clone(&self.line),
             tasks: TasksOwner(Arc::new(tasks)),
             options,
         }
     }
-}
-
-/// A request that is not begun.
-fn refused(why: Error) -> Box<dyn Future<Output = Sent> + Send> {
-    Box::new(std::future::ready(Err(why)))
 }
 
 // === impl Hooks ===
@@ -123,6 +123,14 @@ impl Hooks {
         Self {
             outgoing: Some(outgoing),
         }
+    }
+
+    /// How the guest calls out.
+    ///
+    /// # Errors
+    /// Where it may not.
+    pub(super) fn outgoing(&self) -> Result<&Outgoing, Error> {
+        self.outgoing.as_ref().ok_or(Error::HttpRequestDenied)
     }
 }
 
@@ -135,20 +143,56 @@ impl WasiHttpHooks for Hooks {
         &mut self,
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
-        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+        _: Driver,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        match &self.outgoing {
-            Some(outgoing) => outgoing.send(request, options.unwrap_or_default()),
-            None => refused(Error::HttpRequestDenied),
-        }
+        let begun = self.outgoing().map(|outgoing| {
+            let options = options.unwrap_or_default();
+            outgoing.send(request, options)
+        });
+        Box::new(async move {
+            let answer = begun?.await?;
+            // Its body holds what it needs.
+            let driver = Box::new(std::future::ready(Ok(())));
+            Ok((answer, driver as Driver))
+        })
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        limits::CHUNK
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         limits::CHUNK
     }
 
-    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
-        error::of_hyper(error)
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> p2::ErrorCode {
+        error::as_p2(&error::of_hyper(error))
+    }
+
+    fn p3_error_from_hyper(&mut self, error: &hyper::Error) -> p3::ErrorCode {
+        error::as_p3(&error::of_hyper(error))
+    }
+}
+
+// === impl Answered ===
+
+impl Body for Answered {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -12,8 +12,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::limits;
-
 /// How the pieces of one answer are taken.
 #[derive(Debug, Default)]
 pub(super) struct Pace(Mutex<Option<Instant>>);
@@ -31,10 +29,9 @@ impl Pace {
         *self.since() = None;
     }
 
-    /// Whether a piece has waited for too long for its client.
-    pub(super) fn is_stalled(&self) -> bool {
-        let since = *self.since();
-        since.is_some_and(|since| since.elapsed() >= limits::STALLED)
+    /// Since when a piece waits for its client; none where it is the guest's turn.
+    pub(super) fn untaken_since(&self) -> Option<Instant> {
+        *self.since()
     }
 
     fn since(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -49,21 +46,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_a_client_whose_turn_it_is_stalls() {
+    async fn a_piece_waits_for_its_client_until_the_next_is_asked_for() {
         let pace = Pace::default();
-        tokio::time::advance(limits::STALLED).await;
-        assert!(!pace.is_stalled(), "there is no answer yet");
-        pace.given();
-        tokio::time::advance(limits::STALLED - Duration::from_secs(1)).await;
-        assert!(!pace.is_stalled(), "it has the whole time");
+        assert_eq!(pace.untaken_since(), None, "there is no answer yet");
+        let begun = Instant::now();
         pace.given();
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!pace.is_stalled(), "each piece has the whole time");
-        pace.awaited();
-        tokio::time::advance(limits::STALLED).await;
-        assert!(!pace.is_stalled(), "a guest may be slow");
+        assert_eq!(pace.untaken_since(), Some(begun));
         pace.given();
-        tokio::time::advance(limits::STALLED).await;
-        assert!(pace.is_stalled());
+        assert_eq!(pace.untaken_since(), Some(Instant::now()), "each anew");
+        pace.awaited();
+        assert_eq!(pace.untaken_since(), None, "a guest may be slow");
     }
 }

@@ -23,23 +23,22 @@ use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use model::runtime::Exit;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::WasiBody;
 
-use super::answer::{AnswerBody, Course, Uncut, drain, status_of, text, withhold, without_text};
+use super::answer::{
+    AnswerBody, Course, Head, Out, Uncut, drain, status_of, text, withhold, without_text,
+};
 use super::connection::Busy;
 use super::deadline::Upload;
-use super::instances::{Out, Serving};
+use super::instances::Serving;
 use super::limits;
+use super::line::Place;
 use super::patience::PatientBody;
 use super::server::Server;
 use crate::account::OOM_KILLED;
 use crate::instance::failed;
-
-/// What a guest gives for a head.
-type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 /// A guest at its request: whether it was done.
 type Guest = Pin<Box<dyn Future<Output = bool> + Send>>;
@@ -60,7 +59,7 @@ struct Running {
     server: Arc<Server>,
     asked: Asked,
     course: Arc<Course>,
-    guest: Option<(Guest, OwnedSemaphorePermit)>,
+    guest: Option<(Guest, Place)>,
 }
 
 /// What was asked, for the log.
@@ -125,13 +124,9 @@ impl Server {
                 let course = Arc::clone(&running.course);
                 head.map(|body| AnswerBody::of_guest(body, course, busy))
             }
-            Some(Err(code)) => {
-                let status = status_of(&code);
-                text(
-                    status,
-                    &format!("the component gives no answer: {code}"),
-                    busy,
-                )
+            Some(Err(error)) => {
+                let why = format!("the component gives no answer: {error}");
+                text(status_of(&error), &why, busy)
             }
             None if well => {
                 running.log("it ended without an answer").await;
@@ -174,7 +169,7 @@ impl Server {
     ) -> wasmtime::Result<()> {
         let mut instance: Serving = self.instance().await?;
         let request = request.map(|body| {
-            let body = PatientBody::new(body, limits::STALLED);
+            let body = PatientBody::new(body, limits::STALLED).at_least(limits::UPLOAD);
             Upload::new(body, Arc::clone(&course))
         });
         // Dropped before the instance is, in whichever way this ends: the body of its answer, which
@@ -203,18 +198,14 @@ impl Running {
     fn begin(
         server: Arc<Server>,
         request: Request<Incoming>,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> (Self, oneshot::Receiver<Head>) {
         let asked = Asked {
             method: request.method().clone(),
             uri: request.uri().clone(),
         };
         let course = Arc::<Course>::default();
-        let (sender, head) = oneshot::channel();
-        let out = Out {
-            // Nobody waits for it any more where the client has left.
-            send: Box::new(move |head| drop(sender.send(head))),
-        };
+        let (out, head) = oneshot::channel();
         let guest = Arc::clone(&server).handle(asked.clone(), request, out, Arc::clone(&course));
         let running = Self {
             server,
@@ -248,7 +239,7 @@ impl Running {
     }
 
     /// Keeps back the body of an answer that shall have none.
-    fn withhold(&self, head: &mut Option<Head>) -> Option<HyperOutgoingBody> {
+    fn withhold(&self, head: &mut Option<Head>) -> Option<WasiBody> {
         match head {
             Some(Ok(answer)) => withhold(answer, &self.asked.method),
             _ => None,
@@ -264,7 +255,7 @@ impl Running {
     /// Has the guest go on in a task of its own until it ends, or for so long after its answer. A
     /// body that was withheld is taken from it there. One that its client does not take is gone
     /// when its connection is cut for that.
-    fn go_on(&mut self, withheld: Option<HyperOutgoingBody>) {
+    fn go_on(&mut self, withheld: Option<WasiBody>) {
         let Some((mut guest, place)) = self.guest.take() else {
             return;
         };

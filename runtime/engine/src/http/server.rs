@@ -10,25 +10,25 @@
 //! tells yet that others have learned of the end, so the drain always takes its time.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::task::Poll;
 
 use hyper_util::server::conn::auto::Builder;
-use model::container::Protocol;
+use model::container::{HTTP_PORT, Protocol};
 use model::runtime::{Exit, Stream};
-use net::{Family, NetError, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use net::{NetError, TcpStream};
+use tokio::sync::{Semaphore, watch};
 
 use super::connection;
-use super::instances::{Instances, Serving};
+use super::instances::{Handler, Instances, Serving};
 use super::limits;
+use super::line::{Line, NoPlace, Place};
 use super::outgoing::Outgoing;
 use super::tasks::{Beside, Tasks, TasksOwner};
 use crate::guest::Guest;
 use crate::health::Health;
 use crate::image::Entry;
 use crate::instance::{Engine, Farewell, Program, exited};
+use crate::listening::Listening;
 use crate::output::{Output, OutputSink};
 use crate::stop::Stop;
 
@@ -53,9 +53,8 @@ pub(super) struct Server {
     /// How its guests call out, with one limit for all of them.
     outgoing: Outgoing,
     builder: Builder<Beside>,
-    places: Arc<Semaphore>,
-    /// Those who wait for a place.
-    waiting: Semaphore,
+    /// Requests that are answered at once.
+    line: Line,
     connections: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
     tasks: Arc<Tasks>,
@@ -71,8 +70,9 @@ pub(crate) async fn serve(
     // From now on a stop is ours to carry out.
     let mut asked = stop.listen();
     let port = port(&program);
-    let listeners = match listen(&program, port).await {
-        Ok(listeners) => listeners,
+    let listening = Listening::open(&program.net, port, Some(limits::BACKLOG)).await;
+    let listening = match listening {
+        Ok(listening) => listening,
         Err(error) => return cannot_listen(port, error),
     };
     let outgoing = Outgoing::new(engine.clone(), &program, Arc::clone(&farewell));
@@ -85,13 +85,13 @@ pub(crate) async fn serve(
             // The sender lives as long as the instance.
             let _ = asked.wait_for(|asked| *asked).await;
         };
-        server.accept_until(&listeners, is_asked).await;
+        server.accept_until(&listening, is_asked).await;
         server.phase.send_replace(Phase::Draining);
         let drain = limits::DRAIN.min(server.stop.grace_left() / 2);
         server
-            .accept_until(&listeners, tokio::time::sleep(drain))
+            .accept_until(&listening, tokio::time::sleep(drain))
             .await;
-        drop(listeners);
+        drop(listening);
         server.phase.send_replace(Phase::Closing);
         owner.0.all_ended().await;
     };
@@ -119,8 +119,7 @@ impl Server {
             sink,
             instances: Instances::new(&program.identity.annotations),
             builder: connection::builder(Beside(Arc::clone(&tasks))),
-            places: Arc::new(Semaphore::new(limits::REQUESTS)),
-            waiting: Semaphore::new(limits::WAITING),
+            line: Line::new(limits::REQUESTS, limits::WAITING),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             phase: watch::Sender::new(Phase::Serving),
             engine,
@@ -164,8 +163,12 @@ impl Server {
     ///
     /// # Errors
     /// Why there is none, for the client.
-    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, &'static str> {
-        take_turn(&self.places, &self.waiting).await
+    pub(super) async fn place(&self) -> Result<Place, &'static str> {
+        let place = self.line.place(limits::TURN).await;
+        place.map_err(|why| match why {
+            NoPlace::Full => "the server has more requests than it can answer; ask again later",
+            NoPlace::Late => "the server came to no end of the requests before this one",
+        })
     }
 
     /// An instance for a request.
@@ -177,22 +180,23 @@ impl Server {
             return Ok(kept);
         }
         let (slot, entry) = self.engine.place(&self.program.image)?;
-        let Entry::Server(server) = entry else {
-            return Err(wasmtime::format_err!("the image is no http server"));
-        };
         let (sink, stop) = (self.sink.clone(), Arc::clone(&self.stop));
         let mut guest = Guest::new(&self.program, sink, None, stop);
         guest.health = self.health.clone();
         guest.set_outgoing(self.outgoing.clone());
         let mut store = crate::instance::store(&slot, guest);
-        let proxy = server.instantiate_async(&mut store).await?;
-        Ok(Serving::new(store, proxy, slot))
+        let handler = match entry {
+            Entry::Server(server) => Handler::P2(server.instantiate_async(&mut store).await?),
+            Entry::Server3(server) => Handler::P3(server.instantiate_async(&mut store).await?),
+            _ => wasmtime::bail!("the image is no http server"),
+        };
+        Ok(Serving::new(store, handler, slot))
     }
 
     /// Accepts connections until something else happens.
     async fn accept_until(
         self: &Arc<Self>,
-        listeners: &[TcpSocket],
+        listening: &Listening,
         until: impl Future<Output = ()>,
     ) {
         let accept = async {
@@ -200,7 +204,7 @@ impl Server {
                 let Ok(place) = Arc::clone(&self.connections).acquire_owned().await else {
                     return std::future::pending().await;
                 };
-                let stream = self.accept(listeners).await;
+                let stream = self.accept(listening).await;
                 let server = Arc::clone(self);
                 self.tasks.spawn(async move {
                     let _place = place;
@@ -216,70 +220,28 @@ impl Server {
     }
 
     /// The next connection.
-    async fn accept(&self, listeners: &[TcpSocket]) -> TcpStream {
+    async fn accept(&self, listening: &Listening) -> TcpStream {
         loop {
-            for listener in listeners {
-                match listener.try_accept() {
-                    Ok(socket) => {
-                        if let Some(stream) = socket.stream() {
-                            return stream.clone();
-                        }
-                    }
-                    Err(NetError::NewSocketLimit | NetError::OutOfMemory) => self.rest().await,
-                    // The pod is going, and this with it.
-                    Err(NetError::InvalidState) => return std::future::pending().await,
-                    Err(NetError::WouldBlock) => {}
-                    // A connection that broke while it waited: there may be another. Whatever it
-                    // was, it does not keep the thread from the others.
-                    Err(error) => {
-                        tracing::debug!(%error, "a connection was not accepted");
-                        crate::executor::yield_now().await;
-                    }
+            let freed = self.program.net.socket_freed();
+            match listening.try_accept() {
+                Ok(stream) => return stream,
+                Err(NetError::WouldBlock) => poll_fn(|cx| listening.poll_acceptable(cx)).await,
+                // The pod has none left.
+                Err(NetError::NewSocketLimit) if !self.program.net.has_socket() => freed.await,
+                // The machine has none left, or no memory, and tells nobody when it has.
+                Err(NetError::NewSocketLimit | NetError::OutOfMemory) => {
+                    drop(tokio::time::timeout(limits::REST, freed).await);
+                }
+                // The pod is going, and this with it.
+                Err(NetError::InvalidState) => return std::future::pending().await,
+                // A connection that broke while it waited: there may be another. Whatever it was, it
+                // does not keep the thread from the others.
+                Err(error) => {
+                    tracing::debug!(%error, "a connection was not accepted");
+                    crate::executor::yield_now().await;
                 }
             }
-            poll_fn(|cx| acceptable(listeners, cx)).await;
         }
-    }
-
-    /// Waits for a socket to become free.
-    async fn rest(&self) {
-        tokio::select! {
-            () = self.tasks.one_ended() => {}
-            () = tokio::time::sleep(limits::REST) => {}
-        }
-    }
-}
-
-/// A place, after those who have waited for longer.
-async fn take_turn(
-    places: &Arc<Semaphore>,
-    waiting: &Semaphore,
-) -> Result<OwnedSemaphorePermit, &'static str> {
-    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
-        return Ok(place);
-    }
-    let Ok(_waiting) = waiting.try_acquire() else {
-        return Err("the server has more requests than it can answer; ask again later");
-    };
-    let turn = tokio::time::timeout(limits::TURN, Arc::clone(places).acquire_owned());
-    match turn.await {
-        Ok(Ok(place)) => Ok(place),
-        // Nobody closes it, so that it was the time.
-        Ok(Err(_)) | Err(_) => Err("the server came to no end of the requests before this one"),
-    }
-}
-
-/// Ready when one of the listeners has a connection. Every one must know the waker.
-fn acceptable(listeners: &[TcpSocket], cx: &mut std::task::Context<'_>) -> Poll<()> {
-    let ready = listeners
-        .iter()
-        .filter_map(TcpSocket::listener)
-        .filter(|listener| listener.poll_acceptable(cx).is_ready())
-        .count();
-    if ready > 0 {
-        Poll::Ready(())
-    } else {
-        Poll::Pending
     }
 }
 
@@ -287,25 +249,7 @@ fn acceptable(listeners: &[TcpSocket], cx: &mut std::task::Context<'_>) -> Poll<
 fn port(program: &Program) -> u16 {
     let mut ports = program.ports.iter();
     let first = ports.find(|(_, _, protocol)| *protocol == Protocol::Tcp);
-    first.map_or(limits::DEFAULT_PORT, |(_, port, _)| *port)
-}
-
-/// Listens at every address of the pod: IPv4, and IPv6 where it has that.
-async fn listen(program: &Program, port: u16) -> Result<Vec<TcpSocket>, NetError> {
-    let mut listeners = vec![listen_at(program, Ipv4Addr::UNSPECIFIED.into(), port).await?];
-    match listen_at(program, Ipv6Addr::UNSPECIFIED.into(), port).await {
-        Ok(listener) => listeners.push(listener),
-        Err(error) => tracing::debug!(%error, port, "a server does not listen at IPv6"),
-    }
-    Ok(listeners)
-}
-
-async fn listen_at(program: &Program, address: IpAddr, port: u16) -> Result<TcpSocket, NetError> {
-    let mut socket = program.net.tcp(Family::of(address))?;
-    socket.bind(SocketAddr::new(address, port))?;
-    socket.set_backlog(limits::BACKLOG)?;
-    socket.listen().await?;
-    Ok(socket)
+    first.map_or(HTTP_PORT, |(_, port, _)| *port)
 }
 
 fn cannot_listen(port: u16, error: NetError) -> Exit {
@@ -322,24 +266,5 @@ fn cannot_listen(port: u16, error: NetError) -> Exit {
         code: 1,
         reason: "Error".to_owned(),
         message: format!("the http server cannot listen at port {port}: {error}{remedy}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_waits_for_its_turn_only_so_long_and_among_so_many() {
-        let (places, waiting) = (Arc::new(Semaphore::new(1)), Semaphore::new(1));
-        let first = take_turn(&places, &waiting).await.unwrap();
-        let begun = tokio::time::Instant::now();
-        let (second, third) =
-            tokio::join!(take_turn(&places, &waiting), take_turn(&places, &waiting));
-        assert!(second.unwrap_err().contains("no end"));
-        assert!(third.unwrap_err().contains("more requests"));
-        assert_eq!(begun.elapsed(), limits::TURN);
-        let (second, ()) = tokio::join!(take_turn(&places, &waiting), async { drop(first) });
-        assert!(second.is_ok());
     }
 }

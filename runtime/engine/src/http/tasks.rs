@@ -69,11 +69,6 @@ impl Tasks {
         state.running.insert(number, task);
     }
 
-    /// Waits until one more has ended than now.
-    pub(super) async fn one_ended(&self) {
-        self.ended.notified().await;
-    }
-
     /// Waits until none is left.
     pub(super) async fn all_ended(&self) {
         loop {

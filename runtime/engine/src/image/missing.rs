@@ -67,7 +67,13 @@ fn is_provided(import: &str) -> bool {
     let is_ours = import.starts_with(OWN);
     let is_wasi = PROVIDED.iter().any(|package| import.starts_with(package));
     // A world's own functions and types have no version; they are missing too.
-    is_ours || (is_wasi && import.contains("@0.2"))
+    let version = import.rsplit_once('@').map_or("", |(_, version)| version);
+    let is_stable = !version.contains('-');
+    is_ours || (is_wasi && is_stable && is_known(version))
+}
+
+fn is_known(version: &str) -> bool {
+    version.starts_with("0.2.") || version.starts_with("0.3.")
 }
 
 fn remedy(import: &str) -> &'static str {
@@ -77,11 +83,11 @@ fn remedy(import: &str) -> &'static str {
     if let Some((_, remedy)) = known {
         return remedy;
     }
-    if import.starts_with("wasi:") && import.contains("@0.3") {
-        return "this version runs WASI 0.2: build it for that";
+    if import.starts_with("wasi:") && import.contains("@0.3.0-") {
+        return "it is a draft of WASI 0.3: build it with tools that know the released 0.3.0";
     }
     if import.starts_with("wasi:") {
-        return "this version provides WASI 0.2 and wasi:http 0.2: build it for those";
+        return "this version provides WASI 0.2 and 0.3: build it for one of those";
     }
     "compose it with a component that exports that, for example with `wac plug`"
 }
@@ -97,12 +103,17 @@ mod tests {
             told(&imports)
         };
         assert_eq!(
-            told(&["wasi:io/poll@0.2.3", "wasmpod:pod/identity@0.1.0"]),
+            told(&[
+                "wasi:io/poll@0.2.3",
+                "wasi:cli/stdout@0.3.0",
+                "wasmpod:pod/identity@0.1.0"
+            ]),
             None
         );
         for (import, remedy) in [
             ("wasi:keyvalue/store@0.2.0-draft", "volume"),
-            ("wasi:sockets/types@0.3.0", "build it for that"),
+            ("wasi:cli/stdin@0.3.0-rc-2026-01-06", "released 0.3.0"),
+            ("wasi:io/poll@0.1.0", "0.2 and 0.3"),
             ("shop:cart/prices@1.0.0", "wac plug"),
             ("log", "wac plug"),
         ] {

@@ -1,4 +1,5 @@
-//! `wasmpod:pod`: what a guest may know and do beyond WASI.
+//! `wasmpod:pod`: what a guest may know and do beyond WASI. Its form for guests of WASI 0.3 stands
+//! with theirs.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use bindings::wasmpod::pod::{identity, lifecycle};
 /// The longest message of `set-health`, in bytes.
 const HEALTH_MESSAGE: usize = 1024;
 
-mod bindings {
+pub(super) mod bindings {
     wasmtime::component::bindgen!({
         path: "../../wit",
         world: "wasmpod:pod/pod",
@@ -38,13 +39,25 @@ impl lifecycle::Host for Guest {
     }
 
     fn grace_period(&mut self) -> wasmtime::Result<lifecycle::Duration> {
-        Ok(u64::try_from(self.stop.grace_left().as_nanos()).unwrap_or(u64::MAX))
+        Ok(self.grace_left())
     }
 
-    fn set_health(&mut self, ready: bool, mut message: String) -> wasmtime::Result<()> {
+    fn set_health(&mut self, ready: bool, message: String) -> wasmtime::Result<()> {
+        self.tell_health(ready, message);
+        Ok(())
+    }
+}
+
+impl Guest {
+    /// How long it may go on, in nanoseconds.
+    pub(super) fn grace_left(&self) -> u64 {
+        u64::try_from(self.stop.grace_left().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Tells whether it calls itself ready, and why.
+    pub(super) fn tell_health(&self, ready: bool, mut message: String) {
         message.truncate(message.floor_char_boundary(HEALTH_MESSAGE));
         self.health.tell(ready, message);
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
+use wasmtime_wasi::p3::bindings::random as random_0_3;
 use wasmtime_wasi::random::WasiRandom;
 
 use crate::executor::yield_now;
@@ -23,6 +24,10 @@ const MOST: u64 = 1 << 20;
 /// The version under which every 0.2 is found.
 const RANDOM: &str = "wasi:random/random@0.2.12";
 const INSECURE: &str = "wasi:random/insecure@0.2.12";
+
+/// The same for every 0.3.
+const RANDOM_0_3: &str = "wasi:random/random@0.3.0";
+const INSECURE_0_3: &str = "wasi:random/insecure@0.3.0";
 
 /// Adds the three interfaces of WASI 0.2. What is called insecure is as good as the other: there
 /// is no faster way worth a second one.
@@ -40,6 +45,27 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
             move |_: StoreContextMut<'_, Guest>, (length,): (u64,)| {
                 Box::new(async move { Ok((bytes(function, length).await?,)) })
             },
+        )?;
+    }
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Adds the three interfaces of WASI 0.3, where a call may return fewer bytes than it was asked
+/// for: one part, after which the guest asks again and can lose its thread in between.
+pub(crate) fn add_0_3_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    use random_0_3::{insecure, insecure_seed, random};
+    random::add_to_linker::<Guest, WasiRandom>(linker, |guest| guest.ctx().ctx.random())?;
+    insecure::add_to_linker::<Guest, WasiRandom>(linker, |guest| guest.ctx().ctx.random())?;
+    insecure_seed::add_to_linker::<Guest, WasiRandom>(linker, |guest| guest.ctx().ctx.random())?;
+    linker.allow_shadowing(true);
+    for (interface, function) in [
+        (RANDOM_0_3, "get-random-bytes"),
+        (INSECURE_0_3, "get-insecure-random-bytes"),
+    ] {
+        linker.instance(interface)?.func_wrap(
+            function,
+            |_: StoreContextMut<'_, Guest>, (length,): (u64,)| Ok((some_bytes(length)?,)),
         )?;
     }
     linker.allow_shadowing(false);
@@ -79,6 +105,19 @@ async fn bytes(function: &str, length: u64) -> wasmtime::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// So many random bytes, or one part of them: at least one where any are wanted.
+fn some_bytes(length: u64) -> wasmtime::Result<Vec<u8>> {
+    let wanted = usize::try_from(length).unwrap_or(PART).min(PART);
+    let mut bytes = vec![0; wanted];
+    let mut filled = 0;
+    // Interrupted by a signal, the kernel gives fewer, or none.
+    while filled == 0 && wanted > 0 {
+        filled = fill_part(&mut bytes)?;
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
@@ -108,5 +147,14 @@ mod tests {
         let refused = bytes("get-random-bytes", MOST + 1).await;
         let why = refused.expect_err("too many").to_string();
         assert!(why.contains("1048577") && why.contains("in parts"), "{why}");
+    }
+
+    #[test]
+    fn a_call_of_0_3_returns_a_part_of_what_is_too_much() {
+        for (length, most) in [(0, 0), (1, 1), (PART as u64, PART), (u64::MAX, PART)] {
+            let made = some_bytes(length).expect("the kernel gives them");
+            assert!(made.len() <= most, "{length}");
+            assert_eq!(made.is_empty(), length == 0);
+        }
     }
 }

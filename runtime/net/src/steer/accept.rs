@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 use crate::error::NetError;
 use crate::fabric::Fabric;
 use crate::kernel::{self, KernelSocket};
-use crate::limits::{STEERED_BATCH, STEERED_REST};
+use crate::limits::{ACCEPT_REST, STEERED_BATCH};
 
 /// A task that accepts, until this value is dropped.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Task {
         let door = Door {
             spare: spare(&listener),
             told: false,
-            rest: STEERED_REST,
+            rest: ACCEPT_REST,
             freed: Arc::clone(&fabric.freed),
             listener: KernelSocket::watch(listener, &fabric.kernel)?,
             fabric: Arc::downgrade(fabric),

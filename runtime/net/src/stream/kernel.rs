@@ -48,6 +48,9 @@ struct Backlog {
     finished: bool,
     /// What the kernel said to the task that writes.
     failed: Option<NetError>,
+    /// Whether a write has heard of a reset that no read has heard of: the kernel tells it once, and
+    /// a reader would take it for an orderly end.
+    reset: bool,
     waiters: Waiters,
 }
 
@@ -88,16 +91,21 @@ impl KernelEnd {
         if into.is_empty() || self.shared.backlog.lock().deaf {
             return Ok(0);
         }
-        self.shared.socket.receive(into, peek)
+        let count = self.shared.socket.receive(into, peek)?;
+        if count == 0 && std::mem::take(&mut self.shared.backlog.lock().reset) {
+            return Err(NetError::ConnectionReset);
+        }
+        Ok(count)
     }
 
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, NetError> {
-        let backlog = self.shared.backlog.lock();
+        let mut backlog = self.shared.backlog.lock();
         backlog.check()?;
         if !backlog.bytes.is_empty() {
             return Err(NetError::WouldBlock);
         }
-        self.shared.socket.send(bytes)
+        let sent = self.shared.socket.send(bytes);
+        backlog.note(sent)
     }
 
     pub(crate) fn writable(&self) -> Result<usize, NetError> {
@@ -115,7 +123,7 @@ impl KernelEnd {
         let sent = match backlog.bytes.is_empty() {
             true => match self.shared.socket.send(bytes) {
                 Err(NetError::WouldBlock) => 0,
-                other => other?,
+                other => backlog.note(other)?,
             },
             false => 0,
         };
@@ -197,6 +205,12 @@ impl Backlog {
             None => Ok(()),
         }
     }
+
+    /// Remembers a reset that a write was told of.
+    fn note<T>(&mut self, written: Result<T, NetError>) -> Result<T, NetError> {
+        self.reset |= matches!(written, Err(NetError::ConnectionReset));
+        written
+    }
 }
 
 /// Writes the backlog until it is empty or the connection fails.
@@ -249,6 +263,7 @@ impl Shared {
     fn fail(&self, error: NetError, budget: &Budget) {
         let mut backlog = self.backlog.lock();
         backlog.failed = Some(error);
+        backlog.reset |= error == NetError::ConnectionReset;
         budget.give(backlog.bytes.len());
         backlog.bytes = VecDeque::new();
         let waiters = backlog.waiters.take();

@@ -32,6 +32,7 @@ use super::{Bound, Family, TcpSocket};
 use crate::budget::Share;
 use crate::door::{self, Doors};
 use crate::error::NetError;
+use crate::fabric::Fabric;
 use crate::kernel::{self, KernelSocket};
 use crate::limits::MAX_PENDING_STEERED;
 use crate::lock::Lock;
@@ -48,7 +49,7 @@ use crate::switch::Listening;
 use crate::waiters::Waiters;
 
 /// A listening socket: accepts, and nothing else. Clones are the same listener; it ends with the
-/// [`TcpSocket`] it came from.
+/// [`TcpSocket`] it came from and the [`super::TcpIncoming`]s of that.
 #[derive(Clone)]
 pub struct TcpListener(Arc<Shared>);
 
@@ -185,7 +186,7 @@ impl TcpListener {
     /// Takes a connection that was steered here; resets it where it finds no room, or nobody.
     pub(crate) fn deliver(&self, socket: OwnedFd, peer: SocketAddr) {
         let pod = &self.0.net.pod;
-        let shares = pod.slot().and_then(|slot| Ok((slot, pod.kernel_slot()?)));
+        let shares = pod.both_slots();
         let queue = self.0.queue.lock();
         let room = queue.backlog.max(MAX_PENDING_STEERED);
         let has_room = !queue.closed && queue.waiting.len() < room;
@@ -210,6 +211,11 @@ impl TcpListener {
         let waiters = queue.waiters.take();
         drop(queue);
         waiters.wake();
+    }
+
+    /// The switch that it is on.
+    pub(super) fn fabric(&self) -> &Fabric {
+        &self.0.net.pod.fabric
     }
 
     /// Stops listening: waiting connections are reset, doors close.
@@ -291,7 +297,7 @@ impl TcpListener {
             return Err(NetError::WouldBlock);
         }
         let pod = &self.0.net.pod;
-        let shares = pod.slot().and_then(|slot| Ok((slot, pod.kernel_slot()?)));
+        let shares = pod.both_slots();
         let (slot, share) = match shares {
             Err(_)
                 if !doors

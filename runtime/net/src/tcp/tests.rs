@@ -427,6 +427,24 @@ fn sockets_are_counted() {
 }
 
 #[test]
+fn who_waits_for_a_socket_learns_that_one_is_free() {
+    let bench = Bench::new();
+    let pod = bench.pod(1);
+    let mut sockets: Vec<_> = (0..MAX_SOCKETS_PER_POD)
+        .map(|_| pod.tcp(Family::V4).unwrap())
+        .collect();
+    assert!(!pod.has_socket());
+    let mut freed = std::pin::pin!(pod.socket_freed());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    // Who tries in vain gives nothing back.
+    assert_eq!(pod.pod.both_slots().unwrap_err(), NetError::NewSocketLimit);
+    assert!(freed.as_mut().poll(&mut cx).is_pending());
+    drop(sockets.pop());
+    assert!(freed.as_mut().poll(&mut cx).is_ready());
+    assert!(pod.has_socket());
+}
+
+#[test]
 fn options_are_kept_and_inherited() {
     let bench = Bench::new();
     let pod = bench.pod(1);

@@ -113,6 +113,7 @@ fn a_connected_socket_has_one_peer() {
         Err(NetError::AccessDenied)
     );
     socket.connect(Some(at("B", 2000))).unwrap();
+    assert_eq!(socket.local_address(), Ok(at("A", 1000)));
     from_both();
     for _ in 0..2 {
         assert_eq!(bench.receive(&socket), (b"x".to_vec(), at("B", 2000)));
@@ -123,6 +124,7 @@ fn a_connected_socket_has_one_peer() {
     let other = socket.try_send(b"x", Some(at("B", 3000)));
     assert_eq!(other, Err(NetError::InvalidArgument));
     socket.connect(None).unwrap();
+    assert_eq!(socket.local_address(), Ok(at("0.0.0.0", 1000)));
     assert_eq!(socket.remote_address(), Err(NetError::InvalidState));
     assert_eq!(socket.try_send(b"x", None), Err(NetError::InvalidArgument));
     stranger.try_send(b"again", Some(at("A", 1000))).unwrap();

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Pod, Run, skip};
+use crate::harness::{PATIENCE, PLACEMENTS, Pod, Run, skip};
 
 /// A server that shows a page to whoever asks; ended when dropped.
 struct Server(Child);
@@ -20,33 +20,56 @@ const CERTIFICATE: &str = "[req]\nprompt = no\ndistinguished_name = name\nx509_e
 
 #[test]
 fn https_trusts_the_roots_of_the_machine_and_nobody_else() -> anyhow::Result<()> {
-    let openssl = Command::new("openssl").arg("version").output();
-    if openssl.is_err() {
+    if !has_openssl() {
         return skip("there is no openssl");
     }
     let home = tempfile::TempDir::with_prefix("wasmpod-e2e-")?;
     make_certificate(home.path())?;
     let (_server, port) = serve(home.path())?;
-    // The pod's own network does not lead to this machine.
     let url = format!("https://localhost:{port}/");
-    let pod =
-        Pod::one("http-client", &["get", &url], Value::Null).spec(json!({"hostNetwork": true}));
+    let pod = client(&["get", &url]);
     let certificate = home.path().join("certificate.pem");
-    for (roots, wanted) in [
-        (&*certificate.to_string_lossy(), "200 "),
-        ("/etc/hostname", "error TlsCertificateError"),
-    ] {
-        let ended = Run::of(&pod)?.variable("SSL_CERT_FILE", roots).finish()?;
-        let transcript = ended.said.transcript();
-        let logs = ended.said.logs("p", "c");
-        let is_told = logs.first().is_some_and(|line| line.starts_with(wanted));
-        ensure!(is_told, "{roots}: {transcript}");
+    // A directory as `openssl rehash` leaves it: a link that leads out of it.
+    let rehashed = home.path().join("rehashed");
+    std::fs::create_dir(&rehashed)?;
+    std::os::unix::fs::symlink("../certificate.pem", rehashed.join("2ae6433e.0"))?;
+    for placement in PLACEMENTS {
+        for (variable, roots, wanted) in [
+            ("SSL_CERT_FILE", &*certificate, "200 "),
+            ("SSL_CERT_DIR", &rehashed, "200 "),
+            (
+                "SSL_CERT_FILE",
+                Path::new("/etc/hostname"),
+                "error TlsCertificateError",
+            ),
+        ] {
+            let run = Run::of(&pod)?.placed(placement);
+            let ended = run.variable(variable, roots).finish()?;
+            let transcript = ended.said.transcript();
+            let logs = ended.said.logs("p", "c");
+            let is_told = logs.first().is_some_and(|line| line.starts_with(wanted));
+            ensure!(
+                is_told,
+                "{placement}, {variable} {}: {transcript}",
+                roots.display()
+            );
+        }
     }
     Ok(())
 }
 
-/// A key, and a certificate that it has signed itself.
-fn make_certificate(home: &Path) -> anyhow::Result<()> {
+/// A pod that calls others on this machine, to which the pod's own network does not lead.
+pub(super) fn client(args: &[&str]) -> Pod {
+    Pod::one("http-client", args, Value::Null).spec(json!({"hostNetwork": true}))
+}
+
+/// Whether certificates can be made.
+pub(super) fn has_openssl() -> bool {
+    Command::new("openssl").arg("version").output().is_ok()
+}
+
+/// `key.pem`, and `certificate.pem` for localhost, which it has signed itself.
+pub(super) fn make_certificate(home: &Path) -> anyhow::Result<()> {
     std::fs::write(home.join("request.cnf"), CERTIFICATE)?;
     let mut command = Command::new("openssl");
     command

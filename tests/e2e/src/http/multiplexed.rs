@@ -9,13 +9,15 @@ use hyper::Request;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::{server, start, stop};
 use crate::harness::Run;
 
 /// More than run at once, and than a connection may have open.
 const REQUESTS: usize = 300;
+
+pub(super) type Sender = SendRequest<Empty<Bytes>>;
 
 #[test]
 fn requests_on_one_connection_have_instances_of_their_own() -> anyhow::Result<()> {
@@ -27,11 +29,18 @@ fn requests_on_one_connection_have_instances_of_their_own() -> anyhow::Result<()
     stop(running)
 }
 
-async fn ask_all(address: SocketAddr) -> anyhow::Result<()> {
+/// A connection, and the task that ends with it.
+pub(super) async fn connect(
+    address: SocketAddr,
+) -> anyhow::Result<(Sender, JoinHandle<hyper::Result<()>>)> {
     let stream = tokio::net::TcpStream::connect(address).await?;
     let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
     let (sender, connection) = handshake.await?;
-    let driving = tokio::spawn(connection);
+    Ok((sender, tokio::spawn(connection)))
+}
+
+async fn ask_all(address: SocketAddr) -> anyhow::Result<()> {
+    let (sender, driving) = connect(address).await?;
     let mut asking = JoinSet::new();
     for number in 0..REQUESTS {
         asking.spawn(ask(sender.clone(), address, number));
@@ -43,8 +52,9 @@ async fn ask_all(address: SocketAddr) -> anyhow::Result<()> {
     Ok(driving.await??)
 }
 
-async fn ask(
-    mut sender: SendRequest<Empty<Bytes>>,
+/// Asks for `/hello`, with a number that comes back.
+pub(super) async fn ask(
+    mut sender: Sender,
     address: SocketAddr,
     number: usize,
 ) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use super::curl::{Curl, has_curl};
-use super::{server, start, stop};
+use super::{server_of, start, stop};
 use crate::harness::{PLACEMENTS, Pod, Run, pods, skip};
 
 /// What clients are told, by what they ask.
@@ -64,24 +64,47 @@ fn a_server_calls_a_server_of_another_pod() -> anyhow::Result<()> {
     if !has_curl() {
         return skip("there is no curl");
     }
-    for placement in PLACEMENTS {
-        let back = Pod::new("back").container(
+    let pairs = [("http", "http"), ("http", "http3"), ("http3", "http")];
+    for (placement, (front, back)) in PLACEMENTS
+        .into_iter()
+        .flat_map(|at| pairs.map(|pair| (at, pair)))
+    {
+        let pod = Pod::new("back").container(
             "c",
-            "http",
+            back,
             &[],
             json!({
                 "ports": [{"containerPort": 80}],
                 "readinessProbe": {"httpGet": {"path": "/hello", "port": 80}, "periodSeconds": 1},
             }),
         );
-        let both = pods([&back, &server(Value::Null)]);
+        let both = pods([&pod, &server_of(front, Value::Null)]);
         let run = Run::of(both)?.placed(placement);
         let (mut running, address) = start(run)?;
         running.wait_ready("back")?;
         let asking = Curl::new().field("x-url", "http://back/hello");
         let answer = asking.get(address, "/call")?;
-        ensure!(answer.body == "200 hello 1 \n", "{placement}: {answer:?}");
+        ensure!(
+            answer.body == "200 hello 1 \n",
+            "{placement}, {front} asks {back}: {answer:?}"
+        );
         stop(running)?;
     }
+    Ok(())
+}
+
+#[test]
+fn more_requests_than_may_be_under_way_wait_in_line() -> anyhow::Result<()> {
+    let sidecar = json!({
+        "restartPolicy": "Always",
+        "startupProbe": {"httpGet": {"path": "/hello", "port": 8080}, "periodSeconds": 1},
+    });
+    let args = ["many", "http://127.0.0.1:8080/pause/100", "600"];
+    let pod = Pod::new("p")
+        .init("server", "http", &[], sidecar)
+        .container("c", "http-client", &args, Value::Null);
+    let ended = Run::of(pod)?.finish()?;
+    let logs = ended.said.logs("p", "c");
+    ensure!(logs == ["600 answered"], "{}", ended.said.transcript());
     Ok(())
 }

@@ -7,7 +7,8 @@
 //! | `/count` | how many bytes the request's body has |
 //! | `/big/BYTES` | so many bytes |
 //! | `/pieces/N/MS` | N lines, each after so many milliseconds |
-//! | `/slow/MS` | `slow`, after so many milliseconds |
+//! | `/slow/MS` | `slow`, after so many milliseconds; its log tells when it begins |
+//! | `/pause/MS` | the same, and nothing in the log |
 //! | `/file/PATH` | the content of a file |
 //! | `/env/NAME` | a variable |
 //! | `/head` | the request as it is seen: method, path, authority, scheme, fields |
@@ -57,8 +58,10 @@ impl wasip2::exports::http::incoming_handler::Guest for Server {
             }
             "big" => big(out, number(0)),
             "pieces" => pieces(out, number(0), number(1)),
-            "slow" => {
-                println!("slow begins");
+            "slow" | "pause" => {
+                if what == "slow" {
+                    println!("slow begins");
+                }
                 sleep(Duration::from_millis(number(0)));
                 text(out, 200, "slow\n");
             }

@@ -92,7 +92,7 @@ const fn attack(name: &'static str, guest: &'static str, args: &'static [&'stati
     }
 }
 
-const ATTACKS: [Attack; 10] = [
+const ATTACKS: [Attack; 12] = [
     Attack {
         growing: CROWD,
         ..attack("spin", "cpu", &["spin"])
@@ -117,6 +117,20 @@ const ATTACKS: [Attack; 10] = [
     Attack {
         has_preview1: false,
         ..attack("pollables", "host", &["pollables"])
+    },
+    Attack {
+        memory: Some("32Mi"),
+        has_preview1: false,
+        ..attack("http-fields", "http-client", &["fields"])
+    },
+    // As many as may be under way and wait, to a port where nobody listens, each refused in turn.
+    Attack {
+        has_preview1: false,
+        ..attack(
+            "http-requests",
+            "http-client",
+            &["many", "http://127.0.0.1:9/", "600"],
+        )
     },
 ];
 

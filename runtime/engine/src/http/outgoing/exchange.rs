@@ -1,9 +1,9 @@
 //! One request to outside: a connection, its head, and the driving of both bodies.
 //!
 //! ```text
-//! name ── TCP ── TLS ──┬── HTTP/1.1 ──┐
-//!  └── connect time ───┴── HTTP/2  ───┴── head ── told ── bodies to their ends
-//!                                    └ first byte ┘   └ between bytes ┘
+//! place ── name ── TCP ── TLS ──┬── HTTP/1.1 ──┐
+//!  └──────── connect time ──────┴── HTTP/2  ───┴── head ── told ── bodies to their ends
+//!                                              └ first byte ┘   └ between bytes ┘
 //! ```
 
 use std::pin::pin;
@@ -18,25 +18,35 @@ use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use net::PodNet;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::reach::Target;
 use super::tls::{self, Tls};
+use crate::account::Account;
+use crate::http::fields::{self, ChargedBody};
 use crate::http::limits;
+use crate::http::line::Line;
 use crate::http::patience::{Patient, PatientBody};
 use crate::http::tasks::{Beside, TasksOwner};
 
 /// What a request needs.
 pub(super) struct Exchange {
     pub(super) net: PodNet,
+    /// Who holds the head of the answer.
+    pub(super) account: Arc<Account>,
     pub(super) tls: Tls,
+    /// Requests that are under way at once.
+    pub(super) line: Arc<Line>,
     /// What runs beside its connection.
     pub(super) tasks: TasksOwner,
     pub(super) options: RequestOptions,
 }
 
 /// An answer whose body may take so long between two pieces.
-pub(super) type Answer = Response<PatientBody<Incoming>>;
+pub(super) type Answer = Response<AnswerBody>;
+
+pub(super) type AnswerBody = ChargedBody<PatientBody<Incoming>>;
 
 /// Who waits for it.
 type Told = oneshot::Sender<Result<Answer, Error>>;
@@ -52,8 +62,15 @@ enum Connected {
 impl Exchange {
     /// Carries the request out. Ends once the answer's body has been read.
     pub(super) async fn run(self, request: Request<WasiBody>, told: Told) {
+        let begun = Instant::now();
         let connect = self.options.connect_timeout.unwrap_or(limits::CONNECT);
-        let connected = tokio::time::timeout(connect, self.connect(request.uri())).await;
+        // Who waits for a place could be who is to leave one, a server that calls itself: but not for
+        // ever.
+        let Ok(_place) = self.line.place(connect).await else {
+            return drop(told.send(Err(Error::ConnectionLimitReached)));
+        };
+        let left = connect.saturating_sub(begun.elapsed());
+        let connected = tokio::time::timeout(left, self.connect(request.uri())).await;
         match connected.unwrap_or(Err(Error::ConnectionTimeout)) {
             Err(error) => drop(told.send(Err(error))),
             Ok(Connected::Plain(stream)) => self.over_http1(stream, request, told).await,
@@ -86,13 +103,10 @@ impl Exchange {
             .max_headers(limits::FIELDS_IN_HEAD)
             .handshake(self.io(stream))
             .await;
-        match begun {
-            Err(error) => drop(told.send(Err(error.into()))),
-            Ok((mut sender, connection)) => {
-                let sending = async move { sender.send_request(request).await };
-                self.drive(sending, connection, told).await;
-            }
-        }
+        let ask = |mut sender: http1::SendRequest<WasiBody>| async move {
+            sender.send_request(request).await
+        };
+        self.drive(begun, ask, told).await;
     }
 
     async fn over_http2<S>(self, stream: S, mut request: Request<WasiBody>, told: Told)
@@ -110,13 +124,10 @@ impl Exchange {
             .keep_alive_timeout(limits::PING)
             .handshake(self.io(stream))
             .await;
-        match begun {
-            Err(error) => drop(told.send(Err(error.into()))),
-            Ok((mut sender, connection)) => {
-                let sending = async move { sender.send_request(request).await };
-                self.drive(sending, connection, told).await;
-            }
-        }
+        let ask = |mut sender: http2::SendRequest<WasiBody>| async move {
+            sender.send_request(request).await
+        };
+        self.drive(begun, ask, told).await;
     }
 
     fn io<S>(&self, stream: S) -> impl Read + Write + Unpin + Send + use<S>
@@ -126,13 +137,21 @@ impl Exchange {
         TokioIo::new(Patient::new(stream, self.between_bytes()))
     }
 
-    /// Drives the connection until the head of the answer is there, tells it, and drives on.
-    async fn drive(
+    /// Asks over a connection that is begun, drives it until the head of the answer is there, tells
+    /// it, and drives on.
+    async fn drive<Sender, Asked>(
         &self,
-        sending: impl Future<Output = hyper::Result<Response<Incoming>>>,
-        connection: impl Future<Output = hyper::Result<()>>,
+        begun: hyper::Result<(Sender, impl Future<Output = hyper::Result<()>>)>,
+        ask: impl FnOnce(Sender) -> Asked,
         told: Told,
-    ) {
+    ) where
+        Asked: Future<Output = hyper::Result<Response<Incoming>>>,
+    {
+        let (sender, connection) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return drop(told.send(Err(error.into()))),
+        };
+        let sending = ask(sender);
         let mut connection = pin!(connection);
         let mut is_over = false;
         let head = {
@@ -150,8 +169,7 @@ impl Exchange {
             }
         };
         let is_answered = head.is_ok();
-        let most = self.between_bytes();
-        let head = head.map(|head| head.map(|body| PatientBody::new(body, most)));
+        let head = head.and_then(|head| self.charged(head));
         let is_awaited = told.send(head).is_ok();
         if !is_answered || !is_awaited {
             return;
@@ -162,6 +180,19 @@ impl Exchange {
         }
         // Of HTTP/2 that was only who takes requests: another task drives the bodies.
         self.tasks.0.all_ended().await;
+    }
+
+    /// An answer as its container holds it.
+    fn charged(&self, mut head: Response<Incoming>) -> Result<Answer, Error> {
+        if let Err(error) = fields::charge(&self.account, head.headers_mut(), 0) {
+            // As everywhere: the whole container ends, and this with it.
+            self.account.end_all(&error.exit());
+            return Err(Error::HttpResponseHeaderSectionSize(None));
+        }
+        Ok(head.map(|body| {
+            let body = PatientBody::new(body, self.between_bytes());
+            ChargedBody::new(body, Arc::clone(&self.account))
+        }))
     }
 
     fn between_bytes(&self) -> std::time::Duration {

@@ -12,10 +12,11 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use net::{NetError, PodNet, TcpListener, TcpStream};
+use net::{NetError, PodNet, TcpStream};
 use wasmtime::Linker;
 
 use super::MODULE;
@@ -24,9 +25,9 @@ use super::descriptors::{Descriptor, Descriptors};
 use super::errno::Errno;
 use super::memory::{Call, answer};
 use super::process::{MONOTONIC, REALTIME, time};
-use super::sockets::poll_acceptable;
 use crate::executor::yield_now;
 use crate::guest::Guest;
+use crate::listening::Listening;
 
 /// Subscriptions of one call: reading and writing for every descriptor that a guest may have, and
 /// as many clocks.
@@ -71,7 +72,7 @@ struct Watch<'a> {
 
 enum Waiter<'a> {
     Standard(Pin<Box<dyn Future<Output = ()> + Send + 'a>>),
-    Acceptable(Vec<TcpListener>),
+    Acceptable(Option<Arc<Listening>>),
     Readable(TcpStream),
     Writable(TcpStream),
 }
@@ -157,7 +158,7 @@ async fn condition(table: &mut Descriptors, net: &PodNet, to: SubscribedTo) -> C
         (Err(errno), _) => Condition::Failed(errno),
         (Ok(Descriptor::File(_) | Descriptor::Directory(_)), _) => Condition::Always,
         (Ok(Descriptor::Listener(listener)), false) => match listener.open(net).await {
-            Ok(()) => Condition::Stream(Interest { fd, write }),
+            Ok(_) => Condition::Stream(Interest { fd, write }),
             Err(error) => Condition::Failed(error.into()),
         },
         (Ok(Descriptor::Input(_)), false)
@@ -236,7 +237,7 @@ fn watches<'a>(table: &'a mut Descriptors, conditions: &[Condition]) -> Vec<Watc
                 watch(true, Waiter::Standard(Box::pin(output.ready())))
             }
             Descriptor::Listener(listener) if read => {
-                watch(false, Waiter::Acceptable(listener.listeners()));
+                watch(false, Waiter::Acceptable(listener.listening()));
             }
             Descriptor::Connection(connection) => {
                 if read {
@@ -378,7 +379,9 @@ impl Watch<'_> {
         if !self.ready {
             self.ready = match &mut self.waiter {
                 Waiter::Standard(ready) => ready.as_mut().poll(cx),
-                Waiter::Acceptable(listeners) => poll_acceptable(listeners, cx),
+                Waiter::Acceptable(Some(listening)) => listening.poll_acceptable(cx),
+                // Nobody has opened it: nothing can come.
+                Waiter::Acceptable(None) => Poll::Pending,
                 Waiter::Readable(stream) => stream.poll_read_ready(cx),
                 Waiter::Writable(stream) => stream.poll_write_ready(cx),
             }

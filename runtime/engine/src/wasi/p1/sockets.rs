@@ -6,10 +6,10 @@
 //! port that is declared and never served stays free.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::task::{Context, Poll};
+use std::net::Shutdown;
+use std::sync::Arc;
 
-use net::{Family, NetError, PodNet, TcpListener, TcpSocket, TcpStream};
+use net::{NetError, PodNet, TcpStream};
 use wasmtime::{Caller, Linker};
 
 use super::MODULE;
@@ -18,6 +18,7 @@ use super::descriptors::{Descriptor, Descriptors};
 use super::errno::Errno;
 use super::memory::{Buffers, Call, Iovecs, answer};
 use crate::guest::Guest;
+use crate::listening::Listening;
 
 /// `riflags`: leave the bytes there.
 const RECV_PEEK: u32 = 1;
@@ -31,8 +32,8 @@ const SHUT_WR: u32 = 1 << 1;
 /// A declared port.
 pub(super) struct Listener {
     port: u16,
-    /// One socket for each family of the pod's addresses, once it listens.
-    sockets: Vec<TcpSocket>,
+    /// Once it is used.
+    listening: Option<Arc<Listening>>,
     pub(super) nonblocking: bool,
 }
 
@@ -99,14 +100,11 @@ async fn sock_accept(call: &mut Call<'_>, fd: u32, flags: u32, out: u32) -> Resu
     call.check(out, 4)?;
     call.table().check_room()?;
     let net = call.guest().net.clone();
-    let (listeners, waits) = match socket(call.table(), fd)? {
-        Descriptor::Listener(listener) => {
-            listener.open(&net).await?;
-            (listener.listeners(), !listener.nonblocking)
-        }
+    let (listening, waits) = match socket(call.table(), fd)? {
+        Descriptor::Listener(listener) => (listener.open(&net).await?, !listener.nonblocking),
         _ => return Err(Errno::Inval),
     };
-    let stream = accept(&listeners, waits).await?;
+    let stream = accept(&listening, waits).await?;
     let connection = Connection {
         stream,
         nonblocking: flags != 0,
@@ -237,33 +235,14 @@ pub(super) async fn send(
     Ok(sent)
 }
 
-async fn accept(listeners: &[TcpListener], waits: bool) -> Result<TcpStream, Errno> {
+async fn accept(listening: &Listening, waits: bool) -> Result<TcpStream, Errno> {
     loop {
-        for listener in listeners {
-            match listener.try_accept() {
-                Ok(socket) => return socket.stream().cloned().ok_or(Errno::Connaborted),
-                Err(NetError::WouldBlock) => {}
-                Err(error) => return Err(error.into()),
+        match listening.try_accept() {
+            Err(NetError::WouldBlock) if waits => {
+                poll_fn(|cx| listening.poll_acceptable(cx)).await;
             }
+            accepted => return Ok(accepted?),
         }
-        if !waits {
-            return Err(Errno::Again);
-        }
-        poll_fn(|cx| poll_acceptable(listeners, cx)).await;
-    }
-}
-
-/// Ready when any of them has a connection.
-pub(super) fn poll_acceptable(listeners: &[TcpListener], cx: &mut Context<'_>) -> Poll<()> {
-    // Every one is asked, so that every one wakes.
-    let ready = listeners
-        .iter()
-        .filter(|listener| listener.poll_acceptable(cx).is_ready())
-        .count();
-    if ready > 0 {
-        Poll::Ready(())
-    } else {
-        Poll::Pending
     }
 }
 
@@ -291,42 +270,24 @@ impl Listener {
     pub(super) fn new(port: u16) -> Self {
         Self {
             port,
-            sockets: Vec::new(),
+            listening: None,
             nonblocking: false,
         }
     }
 
-    /// Binds and listens, unless it does. Tried anew each time, so that a port which another
-    /// container of the pod gives up can be had.
-    pub(super) async fn open(&mut self, net: &PodNet) -> Result<(), NetError> {
-        if !self.sockets.is_empty() {
-            return Ok(());
+    /// Listens, unless it does. Tried anew each time, so that a port which another container of the
+    /// pod gives up can be had.
+    pub(super) async fn open(&mut self, net: &PodNet) -> Result<Arc<Listening>, NetError> {
+        if let Some(listening) = &self.listening {
+            return Ok(Arc::clone(listening));
         }
-        let has_ipv6 = net.addresses().iter().any(IpAddr::is_ipv6);
-        let mut families = vec![(Family::V4, IpAddr::V4(Ipv4Addr::UNSPECIFIED))];
-        if has_ipv6 {
-            families.push((Family::V6, IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
-        }
-        let mut sockets = Vec::with_capacity(families.len());
-        for (family, wildcard) in families {
-            let mut socket = net.tcp(family)?;
-            socket.bind(SocketAddr::new(wildcard, self.port))?;
-            sockets.push(socket);
-        }
-        // Once all of the port is had: what listens opens doors.
-        for socket in &mut sockets {
-            socket.listen().await?;
-        }
-        self.sockets = sockets;
-        Ok(())
+        let listening = Arc::new(Listening::open(net, self.port, None).await?);
+        self.listening = Some(Arc::clone(&listening));
+        Ok(listening)
     }
 
     /// What accepts, once it is open.
-    pub(super) fn listeners(&self) -> Vec<TcpListener> {
-        self.sockets
-            .iter()
-            .filter_map(TcpSocket::listener)
-            .cloned()
-            .collect()
+    pub(super) fn listening(&self) -> Option<Arc<Listening>> {
+        self.listening.clone()
     }
 }

@@ -1,14 +1,10 @@
 //! Files as WASI 0.2 streams: each call runs where it may block, and its result waits here.
 
-use bytes::{Bytes, BytesMut};
-use tokio::task::JoinHandle;
+use bytes::Bytes;
 use volume::{FsError, Node};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
-use crate::files::{Files, finished};
-
-/// The most that is read or written at once.
-const CHUNK: usize = 64 << 10;
+use crate::files::{FileCall, Files, PIECE, Piece, Position};
 
 /// A file read from some offset on.
 pub(crate) struct FileReader {
@@ -22,18 +18,9 @@ enum Reading {
     /// Nothing is under way.
     Idle,
     /// A read is under way.
-    Waiting(JoinHandle<Result<Bytes, FsError>>),
+    Waiting(FileCall<Piece>),
     /// It brought this; empty at the end of the file.
-    Ready(Result<Bytes, FsError>),
-}
-
-/// Where a write goes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Position {
-    /// At this offset, which moves on.
-    At(u64),
-    /// At the end of the file, wherever that is by then.
-    End,
+    Ready(Result<Piece, FsError>),
 }
 
 /// A file written from some position on.
@@ -47,11 +34,9 @@ pub(crate) struct FileWriter {
 enum Writing {
     Idle,
     /// A write is under way.
-    Waiting(JoinHandle<Result<u64, FsError>>),
+    Waiting(FileCall<u64>),
     /// The last write failed, and nobody has been told yet.
     Failed(FsError),
-    /// The last write has ended the guest: nobody hears what came of it.
-    Ended,
 }
 
 // === impl FileReader ===
@@ -66,26 +51,20 @@ impl FileReader {
         }
     }
 
-    fn begin(&self, size: usize) -> JoinHandle<Result<Bytes, FsError>> {
-        let (node, offset, size) = (self.node.clone(), self.offset, size.min(CHUNK));
-        self.files.spawn(move || {
-            let mut buffer = BytesMut::zeroed(size);
-            let read = node.read_at(&mut buffer, offset)?;
-            buffer.truncate(read);
-            Ok(buffer.freeze())
-        })
+    fn begin(&self, size: usize) -> FileCall<Piece> {
+        self.files.read(&self.node, self.offset, size)
     }
 
     /// Hands out what has been read, at most `size` of it.
-    fn take(&mut self, result: Result<Bytes, FsError>, size: usize) -> StreamResult<Bytes> {
-        let mut bytes = result.map_err(failed)?;
-        if bytes.is_empty() {
+    fn take(&mut self, result: Result<Piece, FsError>, size: usize) -> StreamResult<Bytes> {
+        let mut piece = result.map_err(failed)?;
+        if piece.bytes.is_empty() {
             return Err(StreamError::Closed);
         }
-        let taken = bytes.split_to(size.min(bytes.len()));
+        let taken = piece.bytes.split_to(size.min(piece.bytes.len()));
         self.offset += taken.len() as u64;
-        if !bytes.is_empty() {
-            self.state = Reading::Ready(Ok(bytes));
+        if !piece.bytes.is_empty() {
+            self.state = Reading::Ready(Ok(piece));
         }
         Ok(taken)
     }
@@ -126,10 +105,10 @@ impl InputStream for FileReader {
 impl Pollable for FileReader {
     async fn ready(&mut self) {
         if let Reading::Idle = self.state {
-            self.state = Reading::Waiting(self.begin(CHUNK));
+            self.state = Reading::Waiting(self.begin(PIECE));
         }
         if let Reading::Waiting(read) = &mut self.state {
-            self.state = Reading::Ready(finished(read.await));
+            self.state = Reading::Ready(read.await);
         }
     }
 }
@@ -146,41 +125,21 @@ impl FileWriter {
         }
     }
 
-    fn begin(&mut self, bytes: Bytes) -> JoinHandle<Result<u64, FsError>> {
-        let (node, position) = (self.node.clone(), self.position);
-        if let Position::At(offset) = &mut self.position {
-            *offset += bytes.len() as u64;
-        }
-        self.files.spawn(move || write_all(&node, position, &bytes))
+    fn begin(&mut self, bytes: Bytes) -> FileCall<u64> {
+        self.files.write(&self.node, &mut self.position, bytes)
     }
 
     /// What the state says to a caller that wants to write.
     fn room(&mut self) -> StreamResult<usize> {
         match std::mem::replace(&mut self.state, Writing::Idle) {
-            Writing::Idle => Ok(CHUNK),
+            Writing::Idle => Ok(PIECE),
             Writing::Failed(error) => Err(failed(error)),
-            none @ (Writing::Waiting(_) | Writing::Ended) => {
-                self.state = none;
+            Writing::Waiting(write) => {
+                self.state = Writing::Waiting(write);
                 Ok(0)
             }
         }
     }
-}
-
-/// Writes every byte, however short each single write is.
-fn write_all(node: &Node, position: Position, bytes: &[u8]) -> Result<u64, FsError> {
-    let mut written = 0;
-    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-        let more = match position {
-            Position::At(offset) => node.write_at(rest, offset + written as u64)?,
-            Position::End => node.append(rest)?,
-        };
-        if more == 0 {
-            return Err(FsError::Io);
-        }
-        written += more;
-    }
-    Ok(written as u64)
 }
 
 #[wasmtime_wasi::async_trait]
@@ -199,7 +158,7 @@ impl OutputStream for FileWriter {
         // What was accepted is under way; check-write says 0 until it has arrived.
         match self.state {
             Writing::Failed(_) => self.room().map(drop),
-            Writing::Idle | Writing::Waiting(_) | Writing::Ended => Ok(()),
+            Writing::Idle | Writing::Waiting(_) => Ok(()),
         }
     }
 
@@ -211,18 +170,11 @@ impl OutputStream for FileWriter {
 #[wasmtime_wasi::async_trait]
 impl Pollable for FileWriter {
     async fn ready(&mut self) {
-        match &mut self.state {
-            Writing::Idle | Writing::Failed(_) => {}
-            Writing::Waiting(write) => {
-                let written = write.await;
-                // Should no result ever come of it, whoever asks again must not wait for the write.
-                self.state = Writing::Ended;
-                self.state = match self.files.settled(written).await {
-                    Ok(_) => Writing::Idle,
-                    Err(error) => Writing::Failed(error),
-                };
-            }
-            Writing::Ended => std::future::pending().await,
+        if let Writing::Waiting(write) = &mut self.state {
+            self.state = match write.await {
+                Ok(_) => Writing::Idle,
+                Err(error) => Writing::Failed(error),
+            };
         }
     }
 }

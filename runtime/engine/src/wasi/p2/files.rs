@@ -1,30 +1,23 @@
 //! `wasi:filesystem` 0.2 over the mount table.
 
-use std::collections::VecDeque;
+mod values;
 
-use volume::{
-    Advice, DirEntry, FileKind, FsError, Listing, Node, OpenOptions, SetTime, Stat, Timestamp,
-};
+use volume::{FsError, Node};
 use wasmtime::component::Resource;
-use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wasmtime_wasi::p2::bindings::filesystem::types::{self, ErrorCode, Filesize};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsResult};
 
-use super::file_streams::{FileReader, FileWriter, Position};
+use self::values::{error, follows};
+use super::file_streams::{FileReader, FileWriter};
 use super::{FilesView, ours, theirs};
+use crate::files::{Entries, Position};
 
 /// The most that one `read` returns: the guest asks again for more.
 const READ: usize = 64 << 10;
 
-/// Entries of a directory read at once: one switch of thread for so many.
-const ENTRIES_AHEAD: usize = 64;
-
-/// An open listing with what was read ahead.
-struct Entries {
-    listing: Option<Listing>,
-    ahead: VecDeque<Result<DirEntry, FsError>>,
-}
+/// An open listing; nothing once it has failed, or at its end.
+struct OpenListing(Option<Entries>);
 
 type Descriptor = Resource<types::Descriptor>;
 
@@ -70,7 +63,7 @@ impl types::Host for FilesView<'_> {
             .table
             .get(&error)?
             .downcast_ref::<FsError>()
-            .map(|error| code(*error)))
+            .map(|error| values::code(*error)))
     }
 }
 
@@ -83,7 +76,7 @@ impl types::HostDescriptor for FilesView<'_> {
         advice: types::Advice,
     ) -> FsResult<()> {
         self.on(&fd, move |node| {
-            node.advise(offset, length, advice_of(advice))
+            node.advise(offset, length, values::advice(advice))
         })
         .await
     }
@@ -93,24 +86,11 @@ impl types::HostDescriptor for FilesView<'_> {
     }
 
     async fn get_flags(&mut self, fd: Descriptor) -> FsResult<types::DescriptorFlags> {
-        use types::DescriptorFlags as Flags;
-        let flags = self.node(&fd)?.flags();
-        let pairs = [
-            (flags.read, Flags::READ),
-            (flags.write, Flags::WRITE),
-            (flags.mutate_directory, Flags::MUTATE_DIRECTORY),
-            (flags.file_integrity_sync, Flags::FILE_INTEGRITY_SYNC),
-            (flags.data_integrity_sync, Flags::DATA_INTEGRITY_SYNC),
-            (flags.requested_write_sync, Flags::REQUESTED_WRITE_SYNC),
-        ];
-        let set = pairs
-            .into_iter()
-            .filter_map(|(set, flag)| set.then_some(flag));
-        Ok(set.fold(Flags::empty(), |all, flag| all | flag))
+        Ok(values::flags(self.node(&fd)?.flags()))
     }
 
     async fn get_type(&mut self, fd: Descriptor) -> FsResult<types::DescriptorType> {
-        Ok(kind_of(self.node(&fd)?.kind()))
+        Ok(values::kind(self.node(&fd)?.kind()))
     }
 
     async fn set_size(&mut self, fd: Descriptor, size: Filesize) -> FsResult<()> {
@@ -123,7 +103,7 @@ impl types::HostDescriptor for FilesView<'_> {
         accessed: types::NewTimestamp,
         modified: types::NewTimestamp,
     ) -> FsResult<()> {
-        let (accessed, modified) = (time_of(accessed)?, time_of(modified)?);
+        let (accessed, modified) = (values::time(accessed)?, values::time(modified)?);
         self.on(&fd, move |node| node.set_times(accessed, modified))
             .await
     }
@@ -160,11 +140,8 @@ impl types::HostDescriptor for FilesView<'_> {
         &mut self,
         fd: Descriptor,
     ) -> FsResult<Resource<types::DirectoryEntryStream>> {
-        let listing = self.on(&fd, |node| node.read_dir()).await?;
-        Ok(theirs(self.table.push(Entries {
-            listing: Some(listing),
-            ahead: VecDeque::new(),
-        })?))
+        let entries = self.files.list(&self.node(&fd)?).await.map_err(error)?;
+        Ok(theirs(self.table.push(OpenListing(Some(entries)))?))
     }
 
     async fn sync(&mut self, fd: Descriptor) -> FsResult<()> {
@@ -177,7 +154,7 @@ impl types::HostDescriptor for FilesView<'_> {
     }
 
     async fn stat(&mut self, fd: Descriptor) -> FsResult<types::DescriptorStat> {
-        Ok(stat_of(&self.on(&fd, |node| node.stat()).await?))
+        Ok(values::stat(&self.on(&fd, |node| node.stat()).await?))
     }
 
     async fn stat_at(
@@ -186,7 +163,7 @@ impl types::HostDescriptor for FilesView<'_> {
         flags: types::PathFlags,
         path: String,
     ) -> FsResult<types::DescriptorStat> {
-        Ok(stat_of(
+        Ok(values::stat(
             &self
                 .on(&fd, move |node| node.stat_at(&path, follows(flags)))
                 .await?,
@@ -201,7 +178,7 @@ impl types::HostDescriptor for FilesView<'_> {
         accessed: types::NewTimestamp,
         modified: types::NewTimestamp,
     ) -> FsResult<()> {
-        let (accessed, modified) = (time_of(accessed)?, time_of(modified)?);
+        let (accessed, modified) = (values::time(accessed)?, values::time(modified)?);
         self.on(&fd, move |node| {
             node.set_times_at(&path, follows(flags), accessed, modified)
         })
@@ -231,7 +208,7 @@ impl types::HostDescriptor for FilesView<'_> {
         open: types::OpenFlags,
         access: types::DescriptorFlags,
     ) -> FsResult<Descriptor> {
-        let options = open_options(open, access);
+        let options = values::open_options(open, access);
         let node = self
             .on(&fd, move |node| {
                 node.open_at(&path, follows(flags), &options)
@@ -308,10 +285,7 @@ impl types::HostDescriptor for FilesView<'_> {
 
     async fn metadata_hash(&mut self, fd: Descriptor) -> FsResult<types::MetadataHashValue> {
         let hash = self.on(&fd, |node| node.metadata_hash()).await?;
-        Ok(types::MetadataHashValue {
-            lower: hash.lower,
-            upper: hash.upper,
-        })
+        Ok(values::hash(&hash))
     }
 
     async fn metadata_hash_at(
@@ -325,10 +299,7 @@ impl types::HostDescriptor for FilesView<'_> {
                 node.metadata_hash_at(&path, follows(flags))
             })
             .await?;
-        Ok(types::MetadataHashValue {
-            lower: hash.lower,
-            upper: hash.upper,
-        })
+        Ok(values::hash(&hash))
     }
 }
 
@@ -362,172 +333,31 @@ impl types::HostDirectoryEntryStream for FilesView<'_> {
         &mut self,
         stream: Resource<types::DirectoryEntryStream>,
     ) -> FsResult<Option<types::DirectoryEntry>> {
-        let entries = ours::<_, Entries>(&stream);
-        if self.table.get(&entries)?.ahead.is_empty() {
-            // Moved to the thread that reads and back: the guest cannot ask twice at once.
-            let mut listing = self
-                .table
-                .get_mut(&entries)?
-                .listing
-                .take()
-                .ok_or(ErrorCode::Io)?;
-            let (listing, ahead) = self
-                .files
-                .call(move || {
-                    let entries = std::iter::from_fn(|| listing.next().transpose());
-                    let ahead = entries.take(ENTRIES_AHEAD).collect::<VecDeque<_>>();
-                    Ok((listing, ahead))
-                })
-                .await
-                .map_err(error)?;
-            *self.table.get_mut(&entries)? = Entries {
-                listing: Some(listing),
-                ahead,
-            };
-        }
-        let entry = self
-            .table
-            .get_mut(&entries)?
-            .ahead
-            .pop_front()
-            .transpose()
-            .map_err(error)?;
-        Ok(entry.map(|entry| types::DirectoryEntry {
-            type_: kind_of(entry.kind),
+        let open = ours::<_, OpenListing>(&stream);
+        // Moved to the thread that reads and back: the guest cannot ask twice at once.
+        let Some(mut entries) = self.table.get_mut(&open)?.0.take() else {
+            return Ok(None);
+        };
+        let next = match entries.next_read() {
+            Some(entry) => Some(entry),
+            None => {
+                entries = self.files.list_on(entries).await.map_err(error)?;
+                entries.next_read()
+            }
+        };
+        let Some(entry) = next else {
+            return Ok(None);
+        };
+        self.table.get_mut(&open)?.0 = Some(entries);
+        let entry = entry.map_err(error)?;
+        Ok(Some(types::DirectoryEntry {
+            type_: values::kind(entry.kind),
             name: entry.name,
         }))
     }
 
     fn drop(&mut self, stream: Resource<types::DirectoryEntryStream>) -> wasmtime::Result<()> {
-        self.table.delete(ours::<_, Entries>(&stream))?;
+        self.table.delete(ours::<_, OpenListing>(&stream))?;
         Ok(())
-    }
-}
-
-/// Errors as the guest sees them.
-pub(crate) fn error(error: FsError) -> wasmtime_wasi::p2::FsError {
-    code(error).into()
-}
-
-fn follows(flags: types::PathFlags) -> bool {
-    flags.contains(types::PathFlags::SYMLINK_FOLLOW)
-}
-
-fn open_options(open: types::OpenFlags, access: types::DescriptorFlags) -> OpenOptions {
-    use types::{DescriptorFlags as Access, OpenFlags as Open};
-    OpenOptions {
-        read: access.contains(Access::READ),
-        write: access.contains(Access::WRITE),
-        mutate_directory: access.contains(Access::MUTATE_DIRECTORY),
-        create: open.contains(Open::CREATE),
-        exclusive: open.contains(Open::EXCLUSIVE),
-        directory: open.contains(Open::DIRECTORY),
-        truncate: open.contains(Open::TRUNCATE),
-        file_integrity_sync: access.contains(Access::FILE_INTEGRITY_SYNC),
-        data_integrity_sync: access.contains(Access::DATA_INTEGRITY_SYNC),
-        requested_write_sync: access.contains(Access::REQUESTED_WRITE_SYNC),
-    }
-}
-
-fn time_of(time: types::NewTimestamp) -> Result<SetTime, ErrorCode> {
-    Ok(match time {
-        types::NewTimestamp::NoChange => SetTime::NoChange,
-        types::NewTimestamp::Now => SetTime::Now,
-        types::NewTimestamp::Timestamp(Datetime {
-            seconds,
-            nanoseconds,
-        }) => {
-            let seconds = i64::try_from(seconds).map_err(|_| ErrorCode::Overflow)?;
-            SetTime::At(Timestamp {
-                seconds,
-                nanoseconds,
-            })
-        }
-    })
-}
-
-fn stat_of(stat: &Stat) -> types::DescriptorStat {
-    // Times before 1970 have no form in WASI 0.2.
-    let time = |time: Timestamp| {
-        let seconds = u64::try_from(time.seconds).ok()?;
-        Some(Datetime {
-            seconds,
-            nanoseconds: time.nanoseconds,
-        })
-    };
-    types::DescriptorStat {
-        type_: kind_of(stat.kind),
-        link_count: stat.link_count,
-        size: stat.size,
-        data_access_timestamp: time(stat.accessed),
-        data_modification_timestamp: time(stat.modified),
-        status_change_timestamp: time(stat.changed),
-    }
-}
-
-fn kind_of(kind: FileKind) -> types::DescriptorType {
-    use types::DescriptorType as Type;
-    match kind {
-        FileKind::Unknown => Type::Unknown,
-        FileKind::BlockDevice => Type::BlockDevice,
-        FileKind::CharacterDevice => Type::CharacterDevice,
-        FileKind::Directory => Type::Directory,
-        FileKind::Fifo => Type::Fifo,
-        FileKind::SymbolicLink => Type::SymbolicLink,
-        FileKind::RegularFile => Type::RegularFile,
-        FileKind::Socket => Type::Socket,
-    }
-}
-
-fn advice_of(advice: types::Advice) -> Advice {
-    match advice {
-        types::Advice::Normal => Advice::Normal,
-        types::Advice::Sequential => Advice::Sequential,
-        types::Advice::Random => Advice::Random,
-        types::Advice::WillNeed => Advice::WillNeed,
-        types::Advice::DontNeed => Advice::DontNeed,
-        types::Advice::NoReuse => Advice::NoReuse,
-    }
-}
-
-fn code(error: FsError) -> ErrorCode {
-    match error {
-        FsError::Access => ErrorCode::Access,
-        FsError::WouldBlock => ErrorCode::WouldBlock,
-        FsError::Already => ErrorCode::Already,
-        FsError::BadDescriptor => ErrorCode::BadDescriptor,
-        FsError::Busy => ErrorCode::Busy,
-        FsError::Deadlock => ErrorCode::Deadlock,
-        FsError::Quota => ErrorCode::Quota,
-        FsError::Exist => ErrorCode::Exist,
-        FsError::FileTooLarge => ErrorCode::FileTooLarge,
-        FsError::IllegalByteSequence => ErrorCode::IllegalByteSequence,
-        FsError::InProgress => ErrorCode::InProgress,
-        FsError::Interrupted => ErrorCode::Interrupted,
-        FsError::Invalid => ErrorCode::Invalid,
-        FsError::Io => ErrorCode::Io,
-        FsError::IsDirectory => ErrorCode::IsDirectory,
-        FsError::Loop => ErrorCode::Loop,
-        FsError::TooManyLinks => ErrorCode::TooManyLinks,
-        FsError::MessageSize => ErrorCode::MessageSize,
-        FsError::NameTooLong => ErrorCode::NameTooLong,
-        FsError::NoDevice => ErrorCode::NoDevice,
-        FsError::NoEntry => ErrorCode::NoEntry,
-        FsError::NoLock => ErrorCode::NoLock,
-        FsError::InsufficientMemory => ErrorCode::InsufficientMemory,
-        FsError::InsufficientSpace => ErrorCode::InsufficientSpace,
-        FsError::NotDirectory => ErrorCode::NotDirectory,
-        FsError::NotEmpty => ErrorCode::NotEmpty,
-        FsError::NotRecoverable => ErrorCode::NotRecoverable,
-        FsError::Unsupported => ErrorCode::Unsupported,
-        FsError::NoTty => ErrorCode::NoTty,
-        FsError::NoSuchDevice => ErrorCode::NoSuchDevice,
-        FsError::Overflow => ErrorCode::Overflow,
-        FsError::NotPermitted => ErrorCode::NotPermitted,
-        FsError::Pipe => ErrorCode::Pipe,
-        FsError::ReadOnly => ErrorCode::ReadOnly,
-        FsError::InvalidSeek => ErrorCode::InvalidSeek,
-        FsError::TextFileBusy => ErrorCode::TextFileBusy,
-        FsError::CrossDevice => ErrorCode::CrossDevice,
     }
 }

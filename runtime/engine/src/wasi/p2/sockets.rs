@@ -19,8 +19,8 @@ use crate::guest::Guest;
 
 /// What the socket interfaces need of a guest.
 pub(crate) struct SocketsView<'a> {
-    table: &'a mut ResourceTable,
-    net: &'a PodNet,
+    pub(crate) table: &'a mut ResourceTable,
+    pub(crate) net: &'a PodNet,
 }
 
 /// Marks [`SocketsView`] for the linker.

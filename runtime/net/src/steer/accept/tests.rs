@@ -99,7 +99,7 @@ fn door(bench: &Bench, listener: OwnedFd) -> Door {
         spare: spare(&listener),
         told: false,
         listener: KernelSocket::watch(listener, bench.runtime.handle()).unwrap(),
-        rest: STEERED_REST,
+        rest: ACCEPT_REST,
         freed: Arc::clone(&pod.pod.fabric.freed),
         fabric: Arc::downgrade(&pod.pod.fabric),
     }

@@ -2,16 +2,25 @@
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream as Client};
 
-use model::runtime::PodNetwork;
-
 use super::*;
 
-fn host(bench: &Bench) -> PodNet {
-    let network = PodNetwork {
-        host: true,
-        ..PodNetwork::default()
-    };
-    bench.pod_with(1, network)
+/// The kernel tells it once, to whoever asks first.
+#[test]
+fn a_reset_is_told_to_writer_and_reader() {
+    let bench = Bench::new();
+    let pod = bench.host_pod(1);
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let client = bench.connect(&pod, server.local_addr().unwrap()).unwrap();
+    let (accepted, _) = server.accept().unwrap();
+    assert_eq!(client.try_write(b"never read"), Ok(10));
+    // Once it is there, closing resets the connection.
+    accepted.peek(&mut [0]).unwrap();
+    drop(accepted);
+    bench.wait(|cx| client.poll_read_ready(cx));
+    assert_eq!(client.try_write(b"more"), Err(NetError::ConnectionReset));
+    let read = || client.try_read(&mut [0]);
+    assert_eq!(read(), Err(NetError::ConnectionReset));
+    assert_eq!(read(), Ok(0));
 }
 
 /// Whether this machine has no IPv6.
@@ -45,7 +54,7 @@ fn who_listens_at_every_ipv6_address_is_reached_over_ipv4() {
         return;
     }
     let bench = Bench::new();
-    let pod = host(&bench);
+    let pod = bench.host_pod(1);
     let port = free_port();
     let six = listen(&pod, any(Family::V6, port));
     for seen in visit(&bench, &six, port) {
@@ -69,7 +78,7 @@ fn an_ipv4_port_of_another_is_left_to_it() {
         return;
     }
     let bench = Bench::new();
-    let pod = host(&bench);
+    let pod = bench.host_pod(1);
     let other = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let port = other.local_addr().unwrap().port();
     let six = listen(&pod, any(Family::V6, port));

@@ -19,7 +19,7 @@ fn is_ready(stream: &mut FileWriter) -> bool {
 }
 
 /// A writer of a container whose memory is used up, or not.
-fn writer(folder: &tempfile::TempDir, is_over: bool) -> FileWriter {
+fn writer(folder: &tempfile::TempDir, is_over: bool) -> (FileWriter, Arc<Account>) {
     let account = Arc::new(Account::new(Limits {
         cpu_weight: 100,
         cpu_limit: None,
@@ -41,24 +41,25 @@ fn writer(folder: &tempfile::TempDir, is_over: bool) -> FileWriter {
         ..OpenOptions::default()
     };
     let node = table.root().open_at("file", true, &options);
-    let files = Files::new(table, FileCalls::new(), account);
-    FileWriter::new(node.expect("a file"), files, Position::At(0))
+    let files = Files::new(table, FileCalls::new(), Arc::clone(&account));
+    let writer = FileWriter::new(node.expect("a file"), files, Position::At(0));
+    (writer, account)
 }
 
 /// A write that has ended so.
-async fn ended(result: Result<u64, FsError>) -> Writing {
+async fn ended(account: Arc<Account>, result: Result<u64, FsError>) -> Writing {
     let write = tokio::spawn(async move { result });
     while !write.is_finished() {
         tokio::task::yield_now().await;
     }
-    Writing::Waiting(write)
+    Writing::Waiting(FileCall::new(write, account))
 }
 
 #[tokio::test]
 async fn a_write_that_has_ended_its_guest_is_never_ready_however_often_it_is_asked() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut stream = writer(&folder, true);
-    stream.state = ended(Err(FsError::InsufficientMemory)).await;
+    let (mut stream, account) = writer(&folder, true);
+    stream.state = ended(account, Err(FsError::InsufficientMemory)).await;
     for _ in 0..3 {
         assert!(!is_ready(&mut stream));
         assert!(matches!(stream.check_write(), Ok(0)));
@@ -70,14 +71,14 @@ async fn a_write_that_has_ended_its_guest_is_never_ready_however_often_it_is_ask
 async fn a_write_that_has_failed_is_told_once() {
     let folder = tempfile::tempdir().expect("a folder");
     for is_over in [true, false] {
-        let mut stream = writer(&folder, is_over);
-        stream.state = ended(Err(FsError::Io)).await;
+        let (mut stream, account) = writer(&folder, is_over);
+        stream.state = ended(account, Err(FsError::Io)).await;
         assert!(is_ready(&mut stream));
         assert!(matches!(
             stream.check_write(),
             Err(StreamError::LastOperationFailed(_))
         ));
         assert!(is_ready(&mut stream));
-        assert!(matches!(stream.check_write(), Ok(CHUNK)));
+        assert!(matches!(stream.check_write(), Ok(PIECE)));
     }
 }

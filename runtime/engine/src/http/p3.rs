@@ -1,0 +1,243 @@
+//! `wasi:http` 0.3: `handler` of servers, `client` of those who call out.
+//!
+//! An instance has one request at a time, as one of 0.2 has: a trap is then one request's, and no
+//! request sees what another left half done. That an instance could take several is not used.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use http::Request;
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http_body_util::BodyExt as _;
+use hyper::body::Body;
+use wasmtime::component::{Access, Accessor, Linker, Resource};
+use wasmtime::{Store, StoreContextMut};
+use wasmtime_wasi_http::p3::bindings::Service;
+use wasmtime_wasi_http::p3::bindings::http::types::{ErrorCode, HeaderError};
+use wasmtime_wasi_http::p3::{self, Response};
+use wasmtime_wasi_http::{Error, FieldMapError, WasiBody, WasiHttpView as _};
+
+use super::answer::Out;
+use super::transmission::{Transmitted, told};
+use super::{error, fields};
+use crate::guest::Guest;
+
+const TYPES: &str = "wasi:http/types@0.3.0";
+const CLIENT: &str = "wasi:http/client@0.3.0";
+
+/// Adds what both import, with `send` and what belongs to it in our way.
+///
+/// # Errors
+/// When two definitions clash, which is a defect of ours.
+pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    p3::add_to_linker(linker)?;
+    fields::add_to(linker, TYPES, |error| Ok(named(error)))?;
+    linker.allow_shadowing(true);
+    linker.instance(TYPES)?.func_wrap(
+        "[method]request.set-path-with-query",
+        |mut store: StoreContextMut<'_, Guest>,
+         (request, path): (Resource<p3::Request>, Option<String>)| {
+            let request = store.data_mut().table.get_mut(&request)?;
+            Ok((set_path(request, path),))
+        },
+    )?;
+    linker.instance(CLIENT)?.func_wrap_concurrent(
+        "send",
+        |accessor: &Accessor<Guest>, (request,): (Resource<p3::Request>,)| {
+            Box::pin(async move { Ok((send(accessor, request).await?,)) })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Has a server answer a request. Ends once nothing of its guest is under way.
+///
+/// # Errors
+/// A trap, or a defect of ours.
+pub(super) async fn handle<B>(
+    store: &mut Store<Guest>,
+    server: &Service,
+    request: Request<B>,
+    out: Out,
+) -> wasmtime::Result<()>
+where
+    B: Body<Data = bytes::Bytes, Error = Error> + Send + 'static,
+{
+    let request = with_target(request);
+    let handled =
+        store.run_concurrent(async |accessor: &Accessor<Guest>| -> wasmtime::Result<()> {
+            let request = accessor.with(|mut store| {
+                let hooks = store.get().http().hooks;
+                // What the guest says of having read it is of no use to the client.
+                let (request, _) = p3::Request::from_http(hooks, request);
+                request
+            });
+            let answered = server.handle(accessor, request).await?;
+            let head = match answered {
+                Ok(answer) => Ok(accessor.with(|store| whole(store, answer))?),
+                Err(code) => Err(Error::from(code)),
+            };
+            // Nobody waits for it any more where the client has left.
+            drop(out.send(head));
+            // The body, and whatever it goes on with.
+            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(())
+        });
+    handled.await?
+}
+
+/// An answer as it is sent; its guest is told whether it was.
+fn whole(
+    mut store: Access<'_, Guest>,
+    answer: Response,
+) -> wasmtime::Result<http::Response<WasiBody>> {
+    let (teller, sent) = told();
+    let head = answer.into_http(&mut store, sent)?;
+    Ok(head.map(|body| Transmitted::new(body, teller).boxed_unsync()))
+}
+
+/// A request whose target is whole, as WASI wants it: over HTTP/1.1 half of it stands in a field.
+fn with_target<B>(mut request: Request<B>) -> Request<B> {
+    let host = request.headers().get(HOST);
+    let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.authority = parts.authority.or(host);
+    if parts.authority.is_some() {
+        parts.scheme.get_or_insert(Scheme::HTTP);
+        let root = || PathAndQuery::from_static("/");
+        parts.path_and_query.get_or_insert_with(root);
+    }
+    // They are all there.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    request
+}
+
+/// Sends a request to outside, and gives the answer once its head is there.
+///
+/// # Errors
+/// A defect of ours.
+async fn send(
+    accessor: &Accessor<Guest>,
+    request: Resource<p3::Request>,
+) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
+    let begun = accessor.with(|store| begin(store, request))?;
+    let answer = match begun {
+        Ok(answer) => answer.await,
+        Err(code) => return Ok(Err(code)),
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Ok(Err(error::as_p3(&error))),
+    };
+    accessor.with(|mut store| {
+        let guest = store.get();
+        // Whether the guest could use it is nothing to tell the server.
+        let (answer, _) = Response::from_http(guest.http().hooks, answer);
+        Ok(Ok(guest.table.push(answer)?))
+    })
+}
+
+/// An answer that is under way.
+type Answer = Pin<Box<dyn Future<Output = Result<http::Response<WasiBody>, Error>> + Send>>;
+
+fn begin(
+    mut store: Access<'_, Guest>,
+    request: Resource<p3::Request>,
+) -> wasmtime::Result<Result<Answer, ErrorCode>> {
+    let mut request = store.get().table.delete(request)?;
+    request.path_with_query = Some(sendable(request.path_with_query.take()));
+    let (teller, sent) = told();
+    let request = request.into_http(&mut store, sent);
+    let (request, options) = match request {
+        Ok(made) => made,
+        Err(error) => return Ok(Err(error.downcast()?)),
+    };
+    let request = request.map(|body| Transmitted::new(body, teller).boxed_unsync());
+    let options = options.as_deref().copied().unwrap_or_default();
+    let begun = match store.get().http.outgoing() {
+        Ok(outgoing) => outgoing.send(request, options),
+        Err(error) => return Ok(Err(error::as_p3(&error))),
+    };
+    Ok(Ok(Box::pin(begun)))
+}
+
+/// A path as it stands in a request: with neither path nor query, or a query alone, it is the root's.
+fn sendable(path: Option<PathAndQuery>) -> PathAndQuery {
+    let Some(path) = path else {
+        return PathAndQuery::from_static("/");
+    };
+    // OPTIONS has a target that is no path.
+    if path.as_str().starts_with('/') || path.as_str() == "*" {
+        return path;
+    }
+    // Its characters are valid ones, and a slash is too.
+    let rooted = format!("/{}", path.as_str());
+    PathAndQuery::try_from(rooted).unwrap_or(path)
+}
+
+/// Gives a request a path. (A relative one has no place in a URI as the http crate has them.)
+fn set_path(request: &mut p3::Request, path: Option<String>) -> Result<(), ()> {
+    let path = match path {
+        // As it is sent.
+        Some(path) if path.is_empty() => Some(PathAndQuery::from_static("/")),
+        Some(path) => Some(PathAndQuery::try_from(path).map_err(|_| ())?),
+        None => None,
+    };
+    request.path_with_query = path;
+    Ok(())
+}
+
+fn named(error: FieldMapError) -> HeaderError {
+    match error {
+        FieldMapError::Immutable => HeaderError::Immutable,
+        FieldMapError::InvalidHeaderName | FieldMapError::InvalidHeaderValue => {
+            HeaderError::InvalidSyntax
+        }
+        FieldMapError::TooManyFields | FieldMapError::TotalSizeTooBig => HeaderError::SizeExceeded,
+        FieldMapError::Forbidden => HeaderError::Forbidden,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_its_whole_target() {
+        for (uri, host, authority, path) in [
+            ("/a?b", Some("web:80"), "web:80", "/a?b"),
+            ("/", Some("[::1]"), "[::1]", "/"),
+            ("http://web/a", None, "web", "/a"),
+            ("http://web/a", Some("other"), "web", "/a"),
+            ("*", Some("web"), "web", "*"),
+            ("web:443", None, "web:443", "/"),
+        ] {
+            let mut request = Request::builder().uri(uri);
+            if let Some(host) = host {
+                request = request.header(HOST, host);
+            }
+            let parts = with_target(request.body(()).unwrap())
+                .uri()
+                .clone()
+                .into_parts();
+            assert_eq!(parts.scheme, Some(Scheme::HTTP), "{uri} {host:?}");
+            assert_eq!(parts.authority.unwrap(), authority, "{uri} {host:?}");
+            assert_eq!(parts.path_and_query.unwrap(), path, "{uri} {host:?}");
+        }
+    }
+
+    #[test]
+    fn every_path_can_be_sent() {
+        for (path, wanted) in [
+            (None, "/"),
+            (Some("/a"), "/a"),
+            (Some("?a"), "/?a"),
+            (Some("*"), "*"),
+        ] {
+            let path = path.map(|path| PathAndQuery::try_from(path).unwrap());
+            assert_eq!(sendable(path).as_str(), wanted);
+        }
+    }
+}
