@@ -6,17 +6,21 @@ use crate::cursor::At;
 use crate::findings::Findings;
 use crate::manifest::suggest;
 
+mod keyvalue;
+
 /// Whether containers are wasm or Linux, where the image does not tell: `wasm` or `native`.
 pub const RUNTIME: &str = "wasmpod.dev/runtime";
 /// How many HTTP requests one instance serves before a fresh one takes over.
 pub const HTTP_REUSE: &str = "wasmpod.dev/http-reuse";
 /// Interfaces beyond WASI that guests may import, by name, separated by commas.
 pub const CAPABILITIES: &str = "wasmpod.dev/capabilities";
+/// Which key-value buckets lie on volumes: `name=path`, separated by commas.
+pub const KEYVALUE: &str = "wasmpod.dev/keyvalue";
 /// `netns`: the pod gets a network namespace of the kernel.
 pub const NETWORK: &str = "wasmpod.dev/network";
 
 const PREFIX: &str = "wasmpod.dev/";
-const ALL: [&str; 4] = [RUNTIME, HTTP_REUSE, CAPABILITIES, NETWORK];
+const ALL: [&str; 5] = [RUNTIME, HTTP_REUSE, CAPABILITIES, KEYVALUE, NETWORK];
 
 /// Whether a pod asks for Linux containers.
 pub fn is_native(pod: &Pod) -> bool {
@@ -46,7 +50,7 @@ fn given<'p>(pod: &'p Pod, key: &str) -> Option<&'p str> {
 }
 
 /// Checks the values of those annotations, and that there is no other under our name.
-pub(crate) fn check(annotations: &At<'_, '_>, found: &mut Findings) {
+pub(crate) fn check(annotations: &At<'_, '_>, spec: &At<'_, '_>, found: &mut Findings) {
     for (key, value) in annotations
         .entries()
         .filter(|(key, _)| key.starts_with(PREFIX))
@@ -75,6 +79,7 @@ pub(crate) fn check(annotations: &At<'_, '_>, found: &mut Findings) {
                 let detail = "must be names of interfaces separated by commas, for example wasi:keyvalue/store";
                 found.invalid(&value, detail);
             }
+            KEYVALUE => keyvalue::check(&value, spec, found),
             RUNTIME | NETWORK | HTTP_REUSE | CAPABILITIES => {}
             _ => {
                 let near = suggest::nearest(key, ALL.into_iter(), 4);

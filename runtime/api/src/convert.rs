@@ -54,7 +54,7 @@ pub(crate) fn convert(object: &Object) -> Result<Pod, Vec<FieldError>> {
 
 fn pod(top: &At<'_, '_>, found: &mut Findings) -> Pod {
     let (metadata, spec) = (top.field("metadata"), top.field("spec"));
-    annotations::check(&metadata.field("annotations"), found);
+    annotations::check(&metadata.field("annotations"), &spec, found);
     refusals::pod(&spec, found);
     let security = security::of_pod(&spec.field("securityContext"), found);
     let mut containers = |list: &'static str| {

@@ -224,6 +224,7 @@ impl RunImages {
             cmd: Vec::new(),
             env: Vec::new(),
             working_dir: "/".to_owned(),
+            user: None,
             broken,
             fetched: None,
         })

@@ -8,24 +8,27 @@
 //! What a run uses is on its lease, so that nobody collects it meanwhile.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use host::code::CodeError;
-use image::credentials::{DockerConfig, Keyring};
+use image::credentials::{CredentialsError, DockerConfig, Keyring};
 use image::digest::Algorithm;
 use image::kind::Kind;
 use image::manifest::Execution;
 use image::progress::Progress;
-use image::pull::{self, Image};
+use image::pull::{self, Image, PullError};
 use image::registry::Client;
 use image::root::{self, ProgramKind, Unpacked};
-use image::store::Lease;
+use image::store::{Lease, StoreError};
+use image::user::User;
 use image::{Reference, Store};
 use model::container::PullPolicy;
 use model::lifecycle::Fetched;
 use model::runtime::WasmImage;
-use node::{ImageError, ImageWant, Objects, PreparedImage};
+use model::security::ImageUser;
+use node::{ImageError, ImageNews, ImageWant, Objects, PreparedImage, ProgramWant};
+use tokio::sync::OnceCell;
 
 use crate::images::{FileError, Files};
 
@@ -40,11 +43,11 @@ pub(crate) struct RegistryImages {
     store: Store,
     client: Client,
     /// Of whoever runs this; read when something is pulled.
-    keyring: OnceLock<Keyring>,
+    keyring: OnceCell<Keyring>,
     objects: Arc<dyn Objects>,
     files: Arc<Files>,
     /// For as long as the run.
-    lease: OnceLock<Arc<Lease>>,
+    lease: OnceCell<Lease>,
 }
 
 /// What an image runs: a wasm file, or why it runs nothing.
@@ -53,6 +56,7 @@ struct Found {
     wasm: Result<(PathBuf, Option<String>), String>,
     /// Its files.
     root: Option<PathBuf>,
+    user: Option<ImageUser>,
     /// Its name where the image says no other.
     name: String,
 }
@@ -69,10 +73,10 @@ impl RegistryImages {
         Self {
             store,
             client,
-            keyring: OnceLock::new(),
+            keyring: OnceCell::new(),
             objects,
             files,
-            lease: OnceLock::new(),
+            lease: OnceCell::new(),
         }
     }
 
@@ -88,19 +92,16 @@ impl RegistryImages {
                 want.reference
             ),
         })?;
-        let command = want.command.clone();
-        let (image, fetched) = self.fetch(want, &reference).await?;
+        let (image, fetched) = self.fetch(&want, &reference).await?;
         let pulled = |why: String| ImageError {
             reason: "ErrImagePull".to_owned(),
             message: format!("image {:?}: {why}", reference.familiar()),
         };
-        let found = self
-            .find(&image, &reference, command)
-            .await
-            .map_err(pulled)?;
+        let found = self.find(&image, &reference, &want).await.map_err(pulled)?;
         let none = Execution::default();
         let config = image.config.as_ref().map_or(&none, |config| &config.config);
-        let image_id = format!("{}@{}", reference.name(), image.digest);
+        // What the name led to: the index's digest where it names one, as containerd has it.
+        let image_id = format!("{}@{}", reference.name(), image.target.digest);
         let (wasm, broken) = self.compiled(&found, &reference).await?;
         let entrypoint = match config.entrypoint.is_empty() && config.cmd.is_empty() {
             true => vec![found.name],
@@ -119,6 +120,7 @@ impl RegistryImages {
             cmd: config.cmd.clone(),
             env: config.variables(),
             working_dir,
+            user: found.user,
             image_id,
             broken,
             fetched,
@@ -128,18 +130,17 @@ impl RegistryImages {
     /// Has an image in the store, as the policy says; and how it came there if it was not.
     async fn fetch(
         &self,
-        want: ImageWant,
+        want: &ImageWant,
         reference: &Reference,
     ) -> Result<(Image, Option<Fetched>), ImageError> {
         let failed = |reason: &str, message: String| ImageError {
             reason: reason.to_owned(),
             message,
         };
-        let lease = self
-            .lease()
-            .map_err(|error| failed("ErrImagePull", error.to_string()))?;
+        let unheld = |error: StoreError| failed("ErrImagePull", error.to_string());
+        let lease = self.lease().await.map_err(unheld)?;
         if want.policy != PullPolicy::Always {
-            match pull::local(&self.store, &lease, reference) {
+            match self.local(lease.clone(), reference).await {
                 Ok(image) => return Ok((image, None)),
                 Err(_) if want.policy == PullPolicy::Never => {
                     let message = format!(
@@ -151,23 +152,15 @@ impl RegistryImages {
                 Err(_) => {}
             }
         }
-        let keyring = self.keyring(&want);
-        if let Some(pulling) = want.pulling {
-            pulling();
-        }
-        let (begun, progress) = (Instant::now(), progress());
-        let pulled = pull::pull(
-            &self.client,
-            &self.store,
-            &lease,
-            reference,
-            &keyring,
-            &progress,
-        );
-        let image = pulled.await.map_err(|error| {
-            let name = &want.reference;
+        let name = &want.reference;
+        let unpulled = |error: &dyn std::fmt::Display| {
             failed("ErrImagePull", format!("image {name:?}: {error}"))
-        })?;
+        };
+        let keyring = self.keyring(want).await.map_err(|error| unpulled(&error))?;
+        want.tell(ImageNews::Pulling);
+        let begun = Instant::now();
+        let image = self.pull(lease, reference, &keyring).await;
+        let image = image.map_err(|error| unpulled(&error))?;
         let fetched = Fetched {
             took: begun.elapsed(),
             bytes: image.manifest.size(),
@@ -175,63 +168,113 @@ impl RegistryImages {
         Ok((image, Some(fetched)))
     }
 
-    /// The pod's credentials, then those of whoever runs this. A Secret that is missing or none is
-    /// told and left out, as by kubelet: the image may be had without.
-    fn keyring(&self, want: &ImageWant) -> Keyring {
+    /// Pulls an image, and holds it for as long as the run. Of one that found no room nothing is
+    /// held, so that what came of it can go.
+    async fn pull(
+        &self,
+        lease: Lease,
+        reference: &Reference,
+        keyring: &Keyring,
+    ) -> Result<Image, PullError> {
+        let (client, store) = (&self.client, &self.store);
+        let attempt = store.aside(Store::lease).await?;
+        let pulled = pull::pull(client, store, &attempt, reference, keyring, &progress()).await;
+        match pulled {
+            Ok(image) => {
+                let holding = store.aside(move |_| pull::hold(&lease, &image).map(|()| image));
+                Ok(holding.await?)
+            }
+            Err(error) => {
+                drop(attempt);
+                if error.is_full()
+                    && let Err(error) = store.aside(Store::collect).await
+                {
+                    tracing::warn!("what came of the image stays: {error}");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// An image that is here, held.
+    async fn local(&self, lease: Lease, reference: &Reference) -> Result<Image, PullError> {
+        let reference = reference.clone();
+        let finding = self
+            .store
+            .aside(move |store| pull::local(store, &lease, &reference));
+        finding.await
+    }
+
+    /// The pod's credentials, then those of whoever runs this. A Secret that is missing is told and
+    /// left out, as by kubelet: the image may be had without. One that is none fails the pull.
+    async fn keyring(&self, want: &ImageWant) -> Result<Keyring, CredentialsError> {
         let mut keyring = Keyring::anonymous();
+        let mut missing = Vec::new();
         for name in &want.pull_secrets {
             let source = format!("the Secret {}/{name}", want.namespace);
             let Some(data) = self.objects.secret(&want.namespace, name) else {
-                tracing::warn!("{source} of imagePullSecrets is missing: the pull may not succeed");
+                missing.push(name.clone());
                 continue;
             };
-            let config = match (data.get(DOCKER_CONFIG), data.get(DOCKER_LEGACY)) {
-                (Some(bytes), _) => DockerConfig::parse(bytes, &source),
-                (None, Some(bytes)) => DockerConfig::parse_legacy(bytes, &source),
+            match (data.get(DOCKER_CONFIG), data.get(DOCKER_LEGACY)) {
+                (Some(bytes), _) => keyring.add(DockerConfig::parse(bytes, &source)?),
+                (None, Some(bytes)) => keyring.add(DockerConfig::parse_legacy(bytes, &source)?),
                 (None, None) => {
                     tracing::warn!("{source} of imagePullSecrets has no {DOCKER_CONFIG}");
-                    continue;
                 }
-            };
-            match config {
-                Ok(config) => keyring.add(config),
-                Err(error) => tracing::warn!("{error}"),
             }
         }
-        keyring.extend(self.keyring.get_or_init(crate::image::keyring));
-        keyring
+        if !missing.is_empty() {
+            want.tell(ImageNews::NoSecrets(missing));
+        }
+        let reading = async || {
+            let reading = tokio::task::spawn_blocking(crate::image::keyring);
+            reading.await.unwrap_or_default()
+        };
+        keyring.extend(self.keyring.get_or_init(reading).await);
+        Ok(keyring)
     }
 
-    /// The program and the files of an image.
+    /// The program, the files and the user of an image.
     async fn find(
         &self,
         image: &Image,
         reference: &Reference,
-        command: Option<String>,
+        want: &ImageWant,
     ) -> Result<Found, String> {
-        let unpacked = self.unpacked(image, reference).await?;
+        let unpacked = self.unpacked(image, reference, want).await?;
         let root = unpacked.map(|unpacked| unpacked.path);
-        if let Kind::Wasm(wasm) = &image.kind {
-            let digest = &wasm.layer.digest;
-            let known = digest.algorithm() == Algorithm::Sha256;
-            return Ok(Found {
-                wasm: Ok((
-                    self.store.blob_path(digest),
-                    known.then(|| digest.hex().to_owned()),
-                )),
-                root,
-                name: wasm
-                    .layer
-                    .title()
-                    .unwrap_or(reference.short_name())
-                    .to_owned(),
-            });
-        }
-        let wasm = program(image, root.as_ref(), command);
+        let (image, files, meant) = (image.clone(), root.clone(), (want.program)());
+        let looking = move |store: &Store| {
+            let named = image.config.as_ref().map(|config| &config.config.user);
+            let user = User::of(named.map_or("", String::as_str), files.as_deref());
+            let user = user
+                .map_err(|error| error.to_string())?
+                .map(|user| match user {
+                    User::Id(number) => ImageUser::Id(number),
+                    User::Name(name, number) => ImageUser::Name(name, number),
+                });
+            let wasm = match &image.kind {
+                Kind::Wasm(wasm) => {
+                    let digest = &wasm.layer.digest;
+                    let known = digest.algorithm() == Algorithm::Sha256;
+                    let known = known.then(|| digest.hex().to_owned());
+                    Ok((store.blob_path(digest), known))
+                }
+                Kind::Root(_) => program(&image, files.as_ref(), meant).map(|path| (path, None)),
+            };
+            Ok::<_, String>((wasm, user, image))
+        };
+        let (wasm, user, image) = self.store.aside(looking).await?;
+        let title = match &image.kind {
+            Kind::Wasm(wasm) => wasm.layer.title(),
+            Kind::Root(_) => None,
+        };
         Ok(Found {
-            wasm: wasm.map(|path| (path, None)),
+            wasm,
             root,
-            name: reference.short_name().to_owned(),
+            user,
+            name: title.unwrap_or(reference.short_name()).to_owned(),
         })
     }
 
@@ -240,29 +283,31 @@ impl RegistryImages {
         &self,
         image: &Image,
         reference: &Reference,
+        want: &ImageWant,
     ) -> Result<Option<Unpacked>, String> {
         let layers = image.kind.root_layers().to_vec();
         if layers.is_empty() {
             return Ok(None);
         }
-        let (store, lease) = (self.store.clone(), self.lease().map_err(|e| e.to_string())?);
+        let lease = self.lease().await.map_err(|e| e.to_string())?;
         let diff_ids = match (&image.kind, &image.config) {
             (Kind::Root(_), Some(config)) => config.rootfs.diff_ids.clone(),
             _ => Vec::new(),
         };
-        let unpacking = tokio::task::spawn_blocking(move || {
-            root::unpack(&store, &lease, &layers, &diff_ids, &progress())
-        });
+        let unpacking = self
+            .store
+            .aside(move |store| root::unpack(store, &lease, &layers, &diff_ids, &progress()));
         let unpacked = unpacking.await.map_err(|error| error.to_string())?;
-        let unpacked = unpacked.map_err(|error| error.to_string())?;
         let skipped = &unpacked.skipped;
         if skipped.count > 0 {
-            tracing::warn!(
-                "image {}: {} devices, FIFOs or sockets were left out: {}",
+            let message = format!(
+                "image {:?}: {} devices, FIFOs or sockets were left out, which wasm has no use for: {}",
                 reference.familiar(),
                 skipped.count,
                 skipped.names.join(", ")
             );
+            let reason = "SkippedDevices";
+            want.tell(ImageNews::LeftOut { reason, message });
         }
         Ok(Some(unpacked))
     }
@@ -300,35 +345,31 @@ impl RegistryImages {
         }
     }
 
-    fn lease(&self) -> Result<Arc<Lease>, image::store::StoreError> {
-        if let Some(lease) = self.lease.get() {
-            return Ok(Arc::clone(lease));
-        }
-        let made = Arc::new(self.store.lease()?);
-        Ok(Arc::clone(self.lease.get_or_init(|| made)))
+    async fn lease(&self) -> Result<Lease, StoreError> {
+        let making = || self.store.aside(Store::lease);
+        self.lease.get_or_try_init(making).await.cloned()
     }
 }
 
-/// The wasm file that an image with a root runs: what the pod's command names, else the image's
-/// own; or why there is none.
-fn program(
-    image: &Image,
-    root: Option<&PathBuf>,
-    command: Option<String>,
-) -> Result<PathBuf, String> {
+/// The wasm file that an image with a root runs, or why there is none: what the first word of argv
+/// names, which is the pod's command, else the image's entry point, else the pod's arguments, which
+/// take the place of the image's command.
+fn program(image: &Image, root: Option<&PathBuf>, meant: ProgramWant) -> Result<PathBuf, String> {
     let config = image.config.as_ref().map(|config| &config.config);
     let (Some(root), Some(config)) = (root, config) else {
         return Err("it has no files".to_owned());
     };
-    let own = config.entrypoint.first().or(config.cmd.first()).cloned();
-    let Some(word) = command.or(own) else {
+    let entrypoint = config.entrypoint.first().cloned();
+    let word = meant.command.or(entrypoint).or(meant.argument);
+    let Some(word) = word.or(config.cmd.first().cloned()) else {
         return Err(
             "no command specified: the image names no program, and the container has no `command`"
                 .to_owned(),
         );
     };
-    let search = config.variable("PATH");
-    let found = root::program(root, &word, search.as_deref(), &config.working_dir);
+    let search = meant.path.or(config.variable("PATH"));
+    let working_dir = meant.working_dir.as_ref().unwrap_or(&config.working_dir);
+    let found = root::program(root, &word, search.as_deref(), working_dir);
     match found.map_err(|error| error.to_string())? {
         None => Err(format!("exec: {word:?}: no such file in the image")),
         Some(program) => match program.kind {

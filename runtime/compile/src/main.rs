@@ -8,10 +8,11 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use engine::cache::CodePaths;
+use engine::cache::{Answer, CodePaths, Making};
 use engine::describe::Description;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -48,7 +49,7 @@ struct BadInput(String);
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
-        Ok(code) => say(code.display()),
+        Ok(answer) => say(&answer),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "{error:#}");
             let code = if error.is::<BadInput>() { BAD_INPUT } else { 1 };
@@ -57,23 +58,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the path of the code: the whole of what the caller reads.
-fn say(path: impl std::fmt::Display) -> ExitCode {
-    match writeln!(std::io::stdout(), "{path}") {
+/// Prints the whole of what the caller reads.
+fn say(answer: &Answer) -> ExitCode {
+    match writeln!(std::io::stdout(), "{answer}") {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn run(options: &Options) -> anyhow::Result<PathBuf> {
+fn run(options: &Options) -> anyhow::Result<Answer> {
     limit(Resource::As, MEMORY)?;
     limit(Resource::Cpu, CPU_SECONDS)?;
     limit(Resource::Core, 0)?;
     let paths = CodePaths::new(options.code_dir.clone());
     let _lock = lock(&options.code_dir, &options.digest)?;
     if let Some(code) = paths.existing(&options.digest) {
-        return Ok(code);
+        return Ok(Answer::found(code));
     }
+    let start = Instant::now();
     let wasm = read(&options.file)?;
     let digest = engine::cache::digest(&wasm);
     if digest != options.digest {
@@ -88,7 +90,22 @@ fn run(options: &Options) -> anyhow::Result<PathBuf> {
         engine::compile::compile(&wasm, &description).map_err(|e| BadInput(format!("{e:#}")))?;
     let path = paths.path(&digest, description.engine_kind());
     publish(&options.code_dir, &path, &code)?;
-    Ok(path)
+    Ok(Answer {
+        code: path,
+        made: Some(Making {
+            took: start.elapsed(),
+            peak_kib: peak(),
+        }),
+    })
+}
+
+/// The most memory that this process had resident until now, in KiB, where the kernel tells it.
+fn peak() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// One process at a time compiles a digest; the others find it done.

@@ -4,6 +4,8 @@
 //! configuration it was made for, so a file is either the right one or absent. The directory is
 //! private to its owner and only `wasmpod-compile` writes to it; code never comes from an image.
 
+mod answer;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -12,6 +14,8 @@ use std::path::{Path, PathBuf};
 use sha2::Digest as _;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module, Precompiled};
+
+pub use self::answer::{Answer, Making};
 
 use crate::config::{self, Kind};
 

@@ -88,36 +88,40 @@ impl Description {
         match payload {
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
-                    let module = import.map_err(broken)?.module.to_owned();
-                    if self.imports.last() != Some(&module) {
-                        self.imports.push(module);
+                    let module = import.map_err(broken)?.module;
+                    if self.imports.last().is_none_or(|last| last != module) {
+                        add(&mut self.imports, module)?;
                     }
                 }
             }
             Payload::ExportSection(section) => {
                 for export in section {
-                    self.exports.push(export.map_err(broken)?.name.to_owned());
+                    add(&mut self.exports, export.map_err(broken)?.name)?;
                 }
             }
             Payload::ComponentImportSection(section) => {
                 for import in section {
-                    self.imports
-                        .push(import.map_err(broken)?.name.name.to_owned());
+                    add(&mut self.imports, import.map_err(broken)?.name.name)?;
                 }
             }
             Payload::ComponentExportSection(section) => {
                 for export in section {
-                    self.exports
-                        .push(export.map_err(broken)?.name.name.to_owned());
+                    add(&mut self.exports, export.map_err(broken)?.name.name)?;
                 }
             }
             _ => {}
         }
-        if self.imports.len() > NAMES || self.exports.len() > NAMES {
-            return Err(NotWasm::TooMany);
-        }
         Ok(())
     }
+}
+
+/// One more name; told when there are too many, and not after all of them are in memory.
+fn add(names: &mut Vec<String>, name: &str) -> Result<(), NotWasm> {
+    if names.len() >= NAMES {
+        return Err(NotWasm::TooMany);
+    }
+    names.push(name.to_owned());
+    Ok(())
 }
 
 fn broken(error: wasmparser::BinaryReaderError) -> NotWasm {
@@ -150,5 +154,16 @@ mod tests {
             let description = Description::read(&wasm).expect(wat);
             assert_eq!(description.engine_kind(), kind, "{wat}");
         }
+    }
+
+    #[test]
+    fn no_more_names_are_kept_than_there_may_be() {
+        let exports = |count: usize| {
+            let exports = (0..count).map(|number| format!("(export \"{number}\" (func 0))"));
+            let text = format!("(module (func) {})", exports.collect::<String>());
+            Description::read(&wat::parse_str(text).expect("a module"))
+        };
+        assert_eq!(exports(NAMES).map(|it| it.exports.len()), Ok(NAMES));
+        assert_eq!(exports(NAMES + 1), Err(NotWasm::TooMany));
     }
 }

@@ -25,6 +25,9 @@ use crate::account::{Account, Held, thread_time};
 /// many threads and no more.
 const CALLS_PER_POD: usize = 8;
 
+/// What a call that is in line or under way costs the host beside what it was given: its task.
+const CALL: usize = 1024;
+
 /// The bound on one pod's blocking file calls; shared by its instances.
 #[derive(Debug, Clone)]
 pub struct FileCalls {
@@ -77,11 +80,27 @@ impl Files {
         self.spawn(call).await
     }
 
+    /// The same for a guest that may have many under way, with so many bytes of text in their
+    /// arguments. They count as its memory until the call has run, whoever waits for it: one that is
+    /// in line when its guest takes it back keeps them all the same.
+    pub(crate) async fn call_with<T, F>(&self, text: usize, call: F) -> Result<T, FsError>
+    where
+        F: FnOnce() -> Result<T, FsError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let held = self.held(CALL.saturating_add(text)).await;
+        self.spawn(move || {
+            let _held = held;
+            call()
+        })
+        .await
+    }
+
     /// Has so many bytes that are kept for the guest count as its memory.
     ///
     /// # Errors
     /// Insufficient-memory, where there is none left: the guest has been ended.
-    fn hold(&self, bytes: usize) -> Result<Held, FsError> {
+    pub(crate) fn hold(&self, bytes: usize) -> Result<Held, FsError> {
         let held = self.account.hold(bytes);
         held.map_err(|_| FsError::InsufficientMemory)
     }
@@ -94,7 +113,8 @@ impl Files {
         }
     }
 
-    /// Begins a blocking call. It runs to its end even if nobody waits for it any more.
+    /// Begins a blocking call. It runs to its end even if nobody waits for it any more, and until
+    /// then it may be in line: what it keeps for the guest has to be held by the call itself.
     pub(crate) fn spawn<T, F>(&self, call: F) -> FileCall<T>
     where
         F: FnOnce() -> Result<T, FsError> + Send + 'static,
@@ -121,5 +141,63 @@ impl Files {
             }
         };
         FileCall::new(call, Arc::clone(&self.account))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Barrier;
+    use std::task::{Context, Waker};
+
+    use model::runtime::Limits;
+    use volume::{PodVolumes, RootSpec};
+
+    use super::*;
+
+    fn files(folder: &tempfile::TempDir) -> Files {
+        let account = Account::new(Limits {
+            cpu_weight: 100,
+            cpu_limit: None,
+            memory: None,
+            storage: None,
+        });
+        let volumes = PodVolumes::new(folder.path().to_owned(), BTreeMap::new());
+        let root = RootSpec {
+            container: "guest".to_owned(),
+            ..RootSpec::default()
+        };
+        let table = MountTable::new(&volumes, root, &[]).expect("a table");
+        Files::new(table, FileCalls::new(), Arc::new(account))
+    }
+
+    #[tokio::test]
+    async fn what_a_call_in_line_keeps_is_held_though_nobody_waits_for_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = files(&folder);
+        let held = || files.account.stats().memory;
+        let gate = Arc::new(Barrier::new(CALLS_PER_POD + 1));
+        for _ in 0..CALLS_PER_POD {
+            let gate = Arc::clone(&gate);
+            drop(files.spawn(move || {
+                gate.wait();
+                Ok(())
+            }));
+        }
+        let before = held();
+        let mut call = Box::pin(files.call_with(100, || Ok(())));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        drop(call);
+        assert_eq!(held() - before, (CALL + 100) as u64);
+        drop(files.read(&files.table.root(), 0, 10));
+        assert_eq!(held() - before, (2 * CALL + 110) as u64);
+        // They are in line before this one.
+        let last = files.spawn(|| Ok(()));
+        gate.wait();
+        assert_eq!(last.await, Ok(()));
+        let all = u32::try_from(CALLS_PER_POD).expect("a few");
+        assert!(files.calls.permits.acquire_many(all).await.is_ok());
+        assert_eq!(held(), before);
     }
 }

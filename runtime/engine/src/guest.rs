@@ -16,7 +16,7 @@ use crate::limits::Limiter;
 use crate::output::{Output, OutputSink};
 use crate::stdin::Stdin;
 use crate::stop::Stop;
-use crate::wasi::p1;
+use crate::wasi::{keyvalue, p1};
 
 /// Open resources of one guest: streams, sockets, pollables, directories. A server with ten
 /// thousand connections has three for each; an attack stops here with a trap. One that has wasi:http
@@ -40,6 +40,9 @@ pub(crate) struct Guest {
     pub(crate) container: String,
     pub(crate) identity: Arc<Identity>,
     pub(crate) stop: Arc<Stop>,
+    pub(crate) program: Arc<Program>,
+    /// Of buckets.
+    pub(crate) handles: keyvalue::Handles,
 }
 
 // === impl Guest ===
@@ -88,6 +91,8 @@ impl Guest {
             container: program.container.clone(),
             identity: Arc::clone(&program.identity),
             stop,
+            program: Arc::clone(program),
+            handles: keyvalue::Handles::default(),
         }
     }
 }

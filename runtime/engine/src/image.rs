@@ -1,7 +1,7 @@
 //! An image as the engine sees it: compiled code, mapped once, linked once per tier.
 
 mod interfaces;
-mod missing;
+pub mod missing;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -16,6 +16,7 @@ use self::interfaces::{Interfaces, Role};
 use crate::cache::{self, Code, LoadError};
 use crate::config::Kind;
 use crate::guest::Guest;
+use crate::linker;
 use crate::tiers::{TIERS, Tier};
 use crate::wasi::p1;
 
@@ -164,6 +165,7 @@ fn component_entry(tier: &Tier, component: &Component) -> Result<Entry, ImageErr
     } else {
         tier.components()
     };
+    let linker = linker::with_asked_for(linker.map_err(cannot_run)?, &interfaces.imports);
     let linked = linker.map_err(cannot_run)?.instantiate_pre(component);
     let linked = linked.map_err(|error| match missing::told(&interfaces.imports) {
         Some(missing) => ImageError::CannotRun(missing),

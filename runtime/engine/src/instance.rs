@@ -36,6 +36,7 @@ use crate::output::{Chunk, OutputSink};
 use crate::stdin::{self, Giver, Stdin};
 use crate::stop::Stop;
 use crate::tiers::{self, Slot, TIERS, Tiers};
+use crate::wasi::keyvalue::Buckets;
 
 /// Images that stay loaded although nothing runs from them: the next pod of one starts at once.
 const IMAGES_KEPT: usize = 512;
@@ -81,6 +82,8 @@ pub struct Program {
     pub args: Vec<String>,
     /// Environment.
     pub env: Vec<(String, String)>,
+    /// How many of its first variables the pod declares: the configuration of those who ask.
+    pub declared: usize,
     /// Where relative paths begin.
     pub working_dir: String,
     /// The pod's network.
@@ -89,6 +92,8 @@ pub struct Program {
     pub files: MountTable,
     /// The pod's bound on blocking calls.
     pub file_calls: FileCalls,
+    /// The pod's key-value buckets.
+    pub buckets: Buckets,
     /// What it may use, shared by all instances of the container.
     pub account: Arc<Account>,
     /// Whether it has standard input.
@@ -152,6 +157,15 @@ pub struct Instance {
     stdin: Option<Giver>,
     account: Arc<Account>,
     net: PodNet,
+}
+
+// === impl Program ===
+
+impl Program {
+    /// The variables that the pod declares.
+    pub(crate) fn declared_env(&self) -> &[(String, String)] {
+        self.env.get(..self.declared).unwrap_or(&self.env)
+    }
 }
 
 // === impl Engine ===

@@ -43,6 +43,7 @@ pub use files::FileCalls;
 pub use image::Image;
 pub use instance::{Engine, Identity, Instance, Program, Report};
 pub use output::Chunk;
+pub use wasi::keyvalue::Buckets;
 
 /// The version of wasmtime that this build runs guests with.
 pub const WASMTIME_VERSION: &str = env!("WASMTIME_VERSION");

@@ -1,4 +1,7 @@
-//! What may be imported, linked once per engine.
+//! What may be imported, linked once per engine; and what only few components import, linked for
+//! those.
+
+use std::borrow::Cow;
 
 use wasmtime::component::Linker;
 use wasmtime::{Engine, component};
@@ -10,7 +13,7 @@ use crate::config::Kind;
 use crate::guest::Guest;
 use crate::http;
 use crate::wasi::p2::{HasFiles, HasSockets};
-use crate::wasi::{p1, p3, pod, random};
+use crate::wasi::{config, keyvalue, logging, p1, p3, pod, random};
 
 /// Everything that a component may import: WASI 0.2, and 0.3 beside it where the engine knows it.
 /// A program of WASI 0.3 imports both, for its language's library is one of 0.2.
@@ -58,6 +61,34 @@ pub(crate) fn for_http(engine: &Engine, kind: Kind) -> wasmtime::Result<componen
     Ok(linker)
 }
 
+/// Adds what one package provides.
+type Add = fn(&mut Linker<Guest>) -> wasmtime::Result<()>;
+
+/// What is linked for components that import some of it only: the start of all others costs nothing
+/// for it.
+const ASKED_FOR: [(&str, Add); 3] = [
+    ("wasi:config/", config::add_to_linker),
+    ("wasi:keyvalue/", keyvalue::add_to_linker),
+    ("wasi:logging/", logging::add_to_linker),
+];
+
+/// A linker with what these imports ask for besides what it has, whichever WASI that is.
+///
+/// # Errors
+/// When two definitions clash, which is a defect of ours.
+pub(crate) fn with_asked_for<'l>(
+    linker: &'l component::Linker<Guest>,
+    imports: &[String],
+) -> wasmtime::Result<Cow<'l, component::Linker<Guest>>> {
+    let mut linker = Cow::Borrowed(linker);
+    for (package, add) in ASKED_FOR {
+        if imports.iter().any(|import| import.starts_with(package)) {
+            add(linker.to_mut())?;
+        }
+    }
+    Ok(linker)
+}
+
 /// Everything that a preview 1 module may import.
 ///
 /// # Errors
@@ -85,3 +116,6 @@ fn add_command_line(l: &mut Linker<Guest>) -> wasmtime::Result<()> {
     cli::terminal_stdout::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
     cli::terminal_stderr::add_to_linker::<Guest, WasiCli>(l, Guest::cli)
 }
+
+#[cfg(test)]
+mod tests;

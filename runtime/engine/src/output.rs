@@ -316,6 +316,12 @@ impl AsyncWriter {
             .send(self.stream, Bytes::copy_from_slice(bytes), room);
         Poll::Ready(bytes.len())
     }
+
+    /// Waits no more. Who leaves has to say so: room is given in turn, and what would be given to
+    /// one that never asks again is missing to every other stream of this instance.
+    pub(crate) fn give_up(&mut self) {
+        self.room = PollSemaphore::new(Arc::clone(&self.sink.room));
+    }
 }
 
 impl AsyncWrite for AsyncWriter {
@@ -353,6 +359,15 @@ mod tests {
         assert_eq!(writer.poll_take(&mut cx, b"x"), Poll::Pending, "no room");
         assert!(heard.try_recv().is_ok(), "its room is free again");
         assert_eq!(writer.poll_take(&mut cx, b"x"), Poll::Ready(1));
+        assert!(heard.try_recv().is_ok());
+        assert_eq!(writer.poll_take(&mut cx, &more), Poll::Ready(ROOM));
+        assert_eq!(writer.poll_take(&mut cx, b"x"), Poll::Pending);
+        writer.give_up();
+        assert!(heard.try_recv().is_ok());
+        let mut other = Output::new(sink.clone(), Stream::Stderr, false).writer();
+        let taken = other.poll_take(&mut cx, &more);
+        assert_eq!(taken, Poll::Ready(ROOM), "nobody else waits any more");
+        assert!(heard.try_recv().is_ok());
         *sink.rate() = Rate {
             left: 0,
             at: Instant::now(),

@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use engine::cache::CodePaths;
+use engine::cache::{Answer, CodePaths};
 use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -204,8 +204,12 @@ impl CodeStore {
                 source,
             })?;
         if output.status.success() {
-            let path = String::from_utf8_lossy(&output.stdout);
-            return Ok(PathBuf::from(path.trim_end()));
+            let answer = Answer::read(&String::from_utf8_lossy(&output.stdout));
+            if let Some(made) = answer.made {
+                let took_ms = made.took.as_millis();
+                tracing::info!(wasm = file, took_ms, peak_kib = made.peak_kib, "compiled");
+            }
+            return Ok(answer.code);
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match output.status.code() {

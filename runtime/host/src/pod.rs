@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engine::{Account, FileCalls, Identity, Image, Instance};
+use engine::{Account, Buckets, FileCalls, Identity, Image, Instance};
 use model::runtime::{
     Event, EventSink, InstanceId, InstanceSpec, PodId, PodSandbox, RuntimeError, StoragePlace,
     VolumeSpec,
@@ -19,6 +19,7 @@ pub(crate) struct Pod {
     pub(crate) id: PodId,
     pub(crate) net: PodNet,
     pub(crate) file_calls: FileCalls,
+    pub(crate) buckets: Buckets,
     pub(crate) identity: Arc<Identity>,
     /// Whether its probes or hooks run commands.
     pub(crate) commands: bool,
@@ -76,6 +77,7 @@ impl Pod {
             id: sandbox.id,
             net,
             file_calls: FileCalls::new(),
+            buckets: Buckets::new(&identity.annotations),
             identity: Arc::new(identity),
             commands: sandbox.commands,
             directory: sandbox.directory,

@@ -8,8 +8,8 @@
 //!
 //! An archive is read once, from its beginning; nothing is unpacked beside the store.
 
+mod bounded;
 mod export;
-mod gunzip;
 mod import;
 mod members;
 
@@ -78,6 +78,15 @@ pub enum ArchiveError {
     /// An image in it is of no use.
     #[error(transparent)]
     Image(#[from] PullError),
+}
+
+// === impl ArchiveError ===
+
+impl ArchiveError {
+    /// Whether there was no room for it.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Full { .. }))
+    }
 }
 
 fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> ArchiveError {

@@ -21,6 +21,7 @@
 
 pub mod archive;
 pub mod credentials;
+mod decompress;
 pub mod digest;
 pub mod inspect;
 pub mod kind;
@@ -35,6 +36,7 @@ pub mod registry;
 pub mod root;
 pub mod store;
 pub mod unpack;
+pub mod user;
 pub mod wasm;
 
 #[cfg(test)]

@@ -26,6 +26,10 @@ pub const IMAGE: u64 = 64 << 30;
 /// The largest wasm file, in bytes; the compiler takes no larger one.
 pub const WASM: u64 = 512 << 20;
 
+/// The largest `/etc/passwd` of an image that is read, in bytes: machines with a thousand users have
+/// a tenth of it.
+pub const PASSWD: u64 = 1 << 20;
+
 /// The largest unpacked root file system, in bytes.
 pub const ROOT: u64 = 64 << 30;
 
@@ -85,6 +89,10 @@ pub const REDIRECTS: usize = 5;
 
 /// The most entries of an archive that is imported: blobs of many images, and their folders.
 pub const ARCHIVE_ENTRIES: usize = 100_000;
+
+/// The most images of an archive, and names of all of them: machines with everything have some
+/// hundred, and each is read and written.
+pub const ARCHIVE_IMAGES: usize = 1024;
 
 /// What is kept of an archive in memory until its end is read, in bytes: its small files, and the
 /// names of all.

@@ -3,13 +3,20 @@
 //! ```text
 //! sessions ─> manifest ─> index? choose, again ─> config ─> kind ─> blobs, three at a time ─> name
 //! ```
+//!
+//! How one blob comes is in `blob`. What hashes, locks or waits for the disk is done aside, on
+//! threads that may wait.
+
+mod blob;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+
+#[cfg(test)]
+pub(crate) use blob::fruitless;
 
 use crate::credentials::Keyring;
 use crate::digest::Digest;
@@ -19,13 +26,10 @@ use crate::manifest::{Config, Descriptor, Document, Manifest, ManifestError, med
 use crate::progress::{Progress, Step};
 use crate::reference::Reference;
 use crate::registry::{Access, Client, Fetched, RegistryError, Session};
-use crate::store::{Claim, Ingest, Lease, Store, StoreError};
+use crate::store::{Lease, Store, StoreError};
 
 /// How many blobs of an image are fetched at once, as Docker does.
 const AT_ONCE: usize = 3;
-
-/// Chunks of a blob that wait for the thread that writes them.
-const CHUNKS: usize = 16;
 
 /// An image that is here, whole.
 #[derive(Debug, Clone)]
@@ -65,23 +69,23 @@ pub enum PullError {
     Absent(String),
 }
 
-/// One pull.
-struct Pull<'a> {
-    store: &'a Store,
-    lease: &'a Lease,
+/// One pull; its tasks share it.
+struct Pull {
+    store: Store,
+    lease: Lease,
     sessions: Vec<Session>,
-    progress: &'a Progress,
+    progress: Progress,
 }
 
 /// Has an image in the store, held on the lease, and lets its name lead to it. What is here
 /// already is not fetched again.
 ///
 /// # Errors
-/// [`PullError`]; what came until then stays for the next try.
+/// [`PullError`]; what came until then stays for the next try, but where there is no room.
 pub async fn pull(
     client: &Client,
     store: &Store,
-    lease: &Arc<Lease>,
+    lease: &Lease,
     reference: &Reference,
     keyring: &Keyring,
     progress: &Progress,
@@ -89,12 +93,12 @@ pub async fn pull(
     let sessions = client
         .sessions(reference, keyring, Access::Pull, progress)
         .await?;
-    let pull = Pull {
-        store,
-        lease,
+    let pull = Arc::new(Pull {
+        store: store.clone(),
+        lease: lease.clone(),
         sessions,
-        progress,
-    };
+        progress: progress.clone(),
+    });
     let (target, first) = pull.top(reference).await?;
     let mut document = pull.keep(&target, first).await?;
     let mut digest = target.digest.clone();
@@ -114,16 +118,14 @@ pub async fn pull(
         digest: digest.clone(),
         size: manifest.size(),
     });
-    let pull = Arc::new(Owned {
-        store: store.clone(),
-        lease: Arc::clone(lease),
-        sessions: pull.sessions,
-        progress: progress.clone(),
-    });
+    let config = manifest.config.digest.clone();
+    store.aside(move |store| store.mend(&config)).await?;
     pull.blob(&manifest.config).await?;
-    let image = describe(store, target, digest, manifest)?;
+    let describing = store.aside(move |store| describe(store, target, digest, manifest));
+    let image = describing.await?;
     blobs(&pull, &image.manifest.layers).await?;
-    store.name(reference, &image.target)?;
+    let (name, target) = (reference.clone(), image.target.clone());
+    store.aside(move |store| store.name(&name, &target)).await?;
     Ok(image)
 }
 
@@ -142,6 +144,9 @@ pub async fn resolve(
         .sessions(reference, keyring, Access::Pull, progress)
         .await?
     {
+        if !session.may_say(reference) {
+            continue;
+        }
         match session.resolve(&reference.version()).await {
             Ok(digest) => return Ok(digest),
             Err(error) => last = Some(error),
@@ -153,7 +158,8 @@ pub async fn resolve(
     }
 }
 
-/// An image that a name leads to here, without asking anybody; held on the lease.
+/// An image that a name leads to here, without asking anybody; held on the lease. Reads and hashes
+/// documents: not to be called where tasks run.
 ///
 /// # Errors
 /// When a part of it is missing or wrong.
@@ -169,7 +175,22 @@ pub fn local(store: &Store, lease: &Lease, reference: &Reference) -> Result<Imag
         (None, None) => return Err(absent()),
     };
     lease.hold(&target.digest)?;
-    of_target(store, target)
+    let image = of_target(store, target)?;
+    hold(lease, &image)?;
+    Ok(image)
+}
+
+/// Holds all of an image that is here, each blob by its own name: should the manifest be changed on
+/// the disk, they stay all the same. May wait: not to be called where tasks run.
+///
+/// # Errors
+/// When the lease cannot be written.
+pub fn hold(lease: &Lease, image: &Image) -> Result<(), StoreError> {
+    lease.hold(&image.target.digest)?;
+    lease.hold(&image.digest)?;
+    lease.hold(&image.manifest.config.digest)?;
+    let mut layers = image.manifest.layers.iter();
+    layers.try_for_each(|layer| lease.hold(&layer.digest))
 }
 
 /// The image that a manifest or index here leads to.
@@ -221,80 +242,8 @@ fn describe(
     })
 }
 
-// === impl Pull ===
-
-impl Pull<'_> {
-    /// What the reference leads to, from the first session that has it; that one stays first.
-    async fn top(&self, reference: &Reference) -> Result<(Descriptor, Bytes), PullError> {
-        let version = reference.version();
-        let fetched = any(&self.sessions, |session| session.manifest(&version)).await?;
-        Ok((fetched.descriptor, fetched.bytes))
-    }
-
-    /// A manifest of an index.
-    async fn document(&self, chosen: &Descriptor) -> Result<Bytes, PullError> {
-        let version = chosen.digest.to_string();
-        let fetched: Fetched = any(&self.sessions, |session| session.manifest(&version)).await?;
-        if fetched.descriptor.size != chosen.size {
-            return Err(StoreError::WrongSize {
-                digest: chosen.digest.clone(),
-                wanted: chosen.size,
-                found: fetched.descriptor.size,
-            }
-            .into());
-        }
-        Ok(fetched.bytes)
-    }
-
-    async fn keep(&self, descriptor: &Descriptor, bytes: Bytes) -> Result<Document, PullError> {
-        let document = Document::parse(&bytes)?;
-        let claim = self
-            .store
-            .claim(self.lease, &descriptor.digest, bytes.len() as u64, || {
-                self.progress.tell(Step::Waiting(descriptor.digest.clone()));
-            });
-        if let Claim::Ours(mut ingest) = claim.await? {
-            ingest.restart()?;
-            ingest.write(&bytes)?;
-            ingest.finish()?;
-        }
-        Ok(document)
-    }
-}
-
-/// What the tasks of a pull share.
-struct Owned {
-    store: Store,
-    lease: Arc<Lease>,
-    sessions: Vec<Session>,
-    progress: Progress,
-}
-
-/// Asks one session after the other, until one has it. The error of the last that was reached
-/// counts: the registry itself comes last.
-async fn any<'a, T, F>(
-    sessions: &'a [Session],
-    ask: impl Fn(&'a Session) -> F,
-) -> Result<T, RegistryError>
-where
-    F: Future<Output = Result<T, RegistryError>>,
-{
-    let mut last = None;
-    for session in sessions {
-        match ask(session).await {
-            Ok(found) => return Ok(found),
-            Err(error) if error.may_be_elsewhere() => last = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| RegistryError::Protocol {
-        url: "the registry".to_owned(),
-        why: "nobody was asked".to_owned(),
-    }))
-}
-
 /// Fetches blobs, a few at once; the first error ends all.
-async fn blobs(pull: &Arc<Owned>, layers: &[Descriptor]) -> Result<(), PullError> {
+async fn blobs(pull: &Arc<Pull>, layers: &[Descriptor]) -> Result<(), PullError> {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
     let mut seen: Vec<&Digest> = Vec::new();
@@ -310,223 +259,86 @@ async fn blobs(pull: &Arc<Owned>, layers: &[Descriptor]) -> Result<(), PullError
         });
     }
     while let Some(done) = tasks.join_next().await {
-        done.unwrap_or_else(|error| Err(lost_thread(&error).into()))?;
-    }
-    Ok(())
-}
-
-fn lost_thread(error: &tokio::task::JoinError) -> StoreError {
-    StoreError::Io {
-        what: "wait for",
-        path: "a task".into(),
-        source: std::io::Error::other(error.to_string()),
-    }
-}
-
-// === impl Owned ===
-
-impl Owned {
-    /// Has a blob here.
-    async fn blob(&self, blob: &Descriptor) -> Result<(), PullError> {
-        let digest = &blob.digest;
-        if blob.size > limits::BLOB {
-            return Err(ManifestError::TooMany {
-                what: "bytes in one blob",
-                count: blob.size,
-                limit: limits::BLOB,
-            }
-            .into());
-        }
-        let waiting = || self.progress.tell(Step::Waiting(digest.clone()));
-        let claim = self
-            .store
-            .claim(&self.lease, digest, blob.size, waiting)
-            .await?;
-        let Claim::Ours(ingest) = claim else {
-            self.progress.tell(Step::Present(digest.clone(), blob.size));
-            return Ok(());
-        };
-        self.bring(blob, ingest).await
-    }
-
-    /// Brings a blob that is ours to bring, from the first session that has it, as it should be.
-    async fn bring(&self, blob: &Descriptor, mut ingest: Ingest) -> Result<(), PullError> {
-        let digest = &blob.digest;
-        self.progress.tell(Step::Begun {
-            digest: digest.clone(),
-            size: blob.size,
-            from: ingest.written(),
-        });
-        let mut last = None;
-        for session in &self.sessions {
-            let (back, result) = self.verified(session, blob, ingest).await;
-            ingest = back;
-            match result {
-                Ok(()) => {
-                    finish(ingest).await?;
-                    self.progress.tell(Step::Done(digest.clone()));
-                    return Ok(());
-                }
-                Err(error) if may_be_elsewhere(&error) => last = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| PullError::Absent(digest.to_string())))
-    }
-
-    /// Brings all that is missing from one session. Content that is not what it should be is
-    /// dropped; where a part of it was here before, that may be what is wrong, and the session is
-    /// asked for all of it.
-    async fn verified(
-        &self,
-        session: &Session,
-        blob: &Descriptor,
-        mut ingest: Ingest,
-    ) -> (Ingest, Result<(), PullError>) {
-        loop {
-            let was_here = ingest.written();
-            let fault = match self.transfer(session, blob, ingest).await {
-                Ok(whole) => {
-                    ingest = whole;
-                    ingest.fault().map(PullError::from)
-                }
-                Err((back, error)) => {
-                    ingest = back;
-                    Some(error)
-                }
-            };
-            let Some(fault) = fault else {
-                return (ingest, Ok(()));
-            };
-            if is_wrong(&fault) {
-                if let Err(error) = ingest.restart() {
-                    return (ingest, Err(error.into()));
-                }
-                if was_here > 0 {
-                    continue;
-                }
-            }
-            return (ingest, Err(fault));
-        }
-    }
-
-    /// Brings all that is missing; a connection that breaks is taken up where it broke, as long
-    /// as each brings something, and a few times where it does not.
-    async fn transfer(
-        &self,
-        session: &Session,
-        blob: &Descriptor,
-        mut ingest: Ingest,
-    ) -> Result<Ingest, (Ingest, PullError)> {
-        let mut tries = 0;
-        while ingest.written() < ingest.size() {
-            let before = ingest.written();
-            let (back, result) = self.stretch(session, blob, ingest).await;
-            ingest = back;
-            let error = match result {
-                Ok(()) if ingest.written() == ingest.size() => break,
-                Ok(()) => RegistryError::Broken {
-                    url: blob.digest.to_string(),
-                    why: "the body ended before its end".to_owned(),
-                },
-                Err(PullError::Registry(error)) => error,
-                Err(error) => return Err((ingest, error)),
-            };
-            tries = fruitless(tries, ingest.written().saturating_sub(before));
-            if !error.may_pass() || tries >= limits::TRIES {
-                return Err((ingest, error.into()));
-            }
-            let after = limits::BACK_OFF.saturating_mul(1 << (tries - 1));
-            let why = error.to_string();
-            self.progress.tell(Step::Retrying { after, why });
-            tokio::time::sleep_until(Instant::now() + after).await;
-        }
-        Ok(ingest)
-    }
-
-    /// One request's worth. Hashing and writing are another thread's.
-    async fn stretch(
-        &self,
-        session: &Session,
-        blob: &Descriptor,
-        mut ingest: Ingest,
-    ) -> (Ingest, Result<(), PullError>) {
-        let from = ingest.written();
-        let (mut download, begins) = match session.blob(&blob.digest, from).await {
-            Ok(found) => found,
-            Err(error) => return (ingest, Err(error.into())),
-        };
-        if begins == 0
-            && from > 0
-            && let Err(error) = ingest.restart()
-        {
-            return (ingest, Err(error.into()));
-        }
-        let (sender, mut chunks) = mpsc::channel::<Bytes>(CHUNKS);
-        let writing = tokio::task::spawn_blocking(move || {
-            while let Some(chunk) = chunks.blocking_recv() {
-                if let Err(error) = ingest.write(&chunk) {
-                    return (ingest, Err(error));
-                }
-            }
-            (ingest, Ok(()))
-        });
-        let read = async {
-            while let Some(chunk) = download.chunk().await? {
-                let length = chunk.len() as u64;
-                if sender.send(chunk).await.is_err() {
-                    // The writer says why.
-                    break;
-                }
-                self.progress
-                    .tell(Step::Advanced(blob.digest.clone(), length));
-            }
-            Ok::<_, RegistryError>(())
-        };
-        let read = read.await;
-        drop(sender);
-        match writing.await {
-            Ok((ingest, Err(error))) => (ingest, Err(error.into())),
-            Ok((ingest, Ok(()))) => (ingest, read.map_err(PullError::Registry)),
-            // A panic of the writer is a bug of ours, and takes the task with it.
+        match done {
+            Ok(done) => done?,
+            // A panic is a bug of ours, and takes the pull with it.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime is being shut down, and this task with it.
             Err(_) => std::future::pending().await,
         }
     }
+    Ok(())
 }
 
-/// How many tries in a row brought too little, after one that brought this much. A byte of each
-/// connection is as good as none: by it a pull would never end.
-pub(crate) fn fruitless(tries: u32, came: u64) -> u32 {
-    match came >= limits::PACE {
-        true => 1,
-        false => tries + 1,
+/// Asks one session after the other, until one has it. The error of the last that was reached
+/// counts: the registry itself comes last.
+async fn any<'a, T, F>(
+    sessions: impl Iterator<Item = &'a Session>,
+    ask: impl Fn(&'a Session) -> F,
+) -> Result<T, RegistryError>
+where
+    F: Future<Output = Result<T, RegistryError>>,
+{
+    let mut last = None;
+    for session in sessions {
+        match ask(session).await {
+            Ok(found) => return Ok(found),
+            Err(error) if error.may_be_elsewhere() => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last.unwrap_or(RegistryError::NotCapable))
+}
+
+// === impl PullError ===
+
+impl PullError {
+    /// Whether there was no room for it.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Full { .. }))
     }
 }
 
-/// Whether content came that is not what it should be.
-fn is_wrong(error: &PullError) -> bool {
-    matches!(
-        error,
-        PullError::Store(StoreError::WrongDigest { .. } | StoreError::WrongSize { .. })
-    )
-}
+// === impl Pull ===
 
-/// Whether another session may bring what this one did not.
-fn may_be_elsewhere(error: &PullError) -> bool {
-    match error {
-        PullError::Registry(error) => error.may_be_elsewhere(),
-        error => is_wrong(error),
+impl Pull {
+    /// What the reference leads to, from the first session that has it. What a tag leads to, only
+    /// those are asked that may say so.
+    async fn top(&self, reference: &Reference) -> Result<(Descriptor, Bytes), PullError> {
+        let version = reference.version();
+        let sessions = self.sessions.iter().filter(|it| it.may_say(reference));
+        let fetched = any(sessions, |session| session.manifest(&version)).await?;
+        Ok((fetched.descriptor, fetched.bytes))
     }
-}
 
-/// Verifies and keeps a blob, which syncs it: on a thread that may wait.
-async fn finish(ingest: Ingest) -> Result<(), StoreError> {
-    let finishing = tokio::task::spawn_blocking(move || ingest.finish());
-    finishing
-        .await
-        .unwrap_or_else(|error| Err(lost_thread(&error)))
+    /// A manifest of an index.
+    async fn document(&self, chosen: &Descriptor) -> Result<Bytes, PullError> {
+        let version = chosen.digest.to_string();
+        let sessions = self.sessions.iter().filter(|it| it.may_pull());
+        let fetched: Fetched = any(sessions, |session| session.manifest(&version)).await?;
+        if fetched.descriptor.size != chosen.size {
+            return Err(StoreError::WrongSize {
+                digest: chosen.digest.clone(),
+                wanted: chosen.size,
+                found: fetched.descriptor.size,
+            }
+            .into());
+        }
+        Ok(fetched.bytes)
+    }
+
+    /// Keeps a document, in the place of one that was changed on the disk as well.
+    async fn keep(&self, descriptor: &Descriptor, bytes: Bytes) -> Result<Document, PullError> {
+        let document = Document::parse(&bytes)?;
+        let (lease, digest) = (self.lease.clone(), descriptor.digest.clone());
+        let keeping = self.store.aside(move |store| {
+            lease.hold(&digest)?;
+            store.mend(&digest)?;
+            store.put_as(&lease, &digest, &bytes)
+        });
+        keeping.await?;
+        Ok(document)
+    }
 }
 
 /// Whether a target is an index, by what its record says.

@@ -33,7 +33,10 @@ pub async fn push(
     keyring: &Keyring,
     progress: &Progress,
 ) -> Result<Pushed, PullError> {
-    let image = pull::local(store, lease, reference)?;
+    let (name, held) = (reference.clone(), lease.clone());
+    let image = store
+        .aside(move |store| pull::local(store, &held, &name))
+        .await?;
     let mut last = None;
     for session in client
         .sessions(reference, keyring, Access::Push, progress)

@@ -120,11 +120,16 @@ impl Reference {
         }
     }
 
-    /// As people write it: without Docker's registry and `library/`.
+    /// As people write it: without Docker's registry and `library/`, where that still names the same
+    /// image. `docker.io/r.example/app` is nothing of the registry `r.example`.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
-        let short = full.strip_prefix("docker.io/").unwrap_or(&full);
-        short.strip_prefix("library/").unwrap_or(short).to_owned()
+        let without = |start: &str| {
+            let short = full.strip_prefix(start)?;
+            (short.parse().as_ref() == Ok(self)).then(|| short.to_owned())
+        };
+        let short = without("docker.io/library/").or_else(|| without("docker.io/"));
+        short.unwrap_or(full)
     }
 
     /// The last part of the repository: the program's name where the image has none.
@@ -333,6 +338,16 @@ mod tests {
             ),
             ("[::1]:5000/a", "[::1]:5000/a:latest", "[::1]:5000/a:latest"),
             ("Host/a", "Host/a:latest", "Host/a:latest"),
+            (
+                "docker.io/r.example/app",
+                "docker.io/r.example/app:latest",
+                "docker.io/r.example/app:latest",
+            ),
+            (
+                "docker.io/library/a/b",
+                "docker.io/library/a/b:latest",
+                "library/a/b:latest",
+            ),
             (
                 with_digest.as_str(),
                 full_digest.as_str(),

@@ -17,8 +17,10 @@ mod connect;
 mod error;
 mod hosts;
 mod session;
+mod settings;
 mod target;
 mod transfer;
+mod trust;
 
 use std::sync::Arc;
 
@@ -74,7 +76,7 @@ impl Client {
         let mut sessions = Vec::new();
         let endpoints = self.0.hosts.endpoints(reference.registry())?;
         for endpoint in endpoints {
-            if access == Access::Push && endpoint.is_mirror {
+            if !endpoint.is_for(access) {
                 continue;
             }
             let name = match endpoint.is_named {
@@ -90,6 +92,9 @@ impl Client {
                 let (endpoint, progress) = (endpoint.clone(), progress.clone());
                 Session::new(client, endpoint, reference, auth, access, progress)
             }));
+        }
+        if sessions.is_empty() {
+            return Err(RegistryError::NotCapable);
         }
         Ok(sessions)
     }

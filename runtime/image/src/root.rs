@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::manifest::{Descriptor, media};
 use crate::progress::{Progress, Step};
-use crate::store::{Lease, Store, StoreError, failed, is_still, open_lock};
+use crate::store::{Lease, Store, StoreError, failed, is_full, is_still, open_lock};
 use crate::unpack::{Bounds, Skipped, UnpackError, Unpacker, open_inside};
 
 /// Changes when layers are unpacked otherwise than before: old roots are then not used.
@@ -103,18 +103,17 @@ pub fn unpack(
         let skipped = Skipped::default();
         return Ok(Unpacked { path, skipped });
     }
-    let staged = store.staged("root");
-    fs::create_dir(&staged).map_err(failed("make", &staged))?;
-    let result = fill(store, &staged, layers, diff_ids, progress);
-    let kept = result.and_then(|skipped| {
-        sync(&staged).map_err(failed("sync", &staged))?;
-        fs::rename(&staged, &path).map_err(failed("keep", &path))?;
-        Ok(skipped)
-    });
-    let skipped = kept.inspect_err(|_| {
-        // What stays is collected.
-        let _ = fs::remove_dir_all(&staged);
+    let stage = store.stage_directory("root")?;
+    let staged = stage.path();
+    let skipped = fill(store, staged, layers, diff_ids, progress).map_err(|error| match error {
+        RootError::Unpack {
+            source: UnpackError::Io { source, .. },
+            ..
+        } if is_full(&source) => failed("write", &path)(source).into(),
+        error => error,
     })?;
+    sync(staged).map_err(failed("sync", staged))?;
+    stage.keep(&path)?;
     Ok(Unpacked { path, skipped })
 }
 

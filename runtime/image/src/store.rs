@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! content/blobs/sha256/<hex>    whole and verified; never changed
-//!         ingest/…              on their way: locked by whoever brings them, resumed by the next
+//!         ingest/…              on their way: locked by whoever brings them, resumed by the next;
+//!                               and stages, locked by whoever works on them
 //!         references/…          names, each with the digest that it leads to
 //!         leases/…              what a living process needs; its lock ends with the process
 //!         roots/<key>/          unpacked layers, read-only by agreement
@@ -16,10 +17,11 @@
 mod collect;
 mod ingest;
 mod lease;
+mod stage;
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -34,7 +36,7 @@ pub use collect::Collected;
 pub use ingest::{Claim, Ingest};
 pub use lease::Lease;
 
-use crate::digest::{Algorithm, Digest};
+use crate::digest::{Algorithm, Digest, Hasher};
 use crate::limits;
 use crate::manifest::{Descriptor, Document, ManifestError};
 use crate::reference::Reference;
@@ -75,6 +77,16 @@ pub enum StoreError {
         /// What was tried.
         what: &'static str,
         /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no room.
+    #[error(
+        "no room for {path}: {source}; nothing of it was kept. Free some, for example with `wasmpod image rm --unused`"
+    )]
+    Full {
+        /// What was written.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -205,6 +217,50 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Deletes a blob whose content was changed on the disk, so that it can be had again. Content that
+    /// is right stays, whatever whoever names it says of it. May wait for another process that brings
+    /// the same: not to be called where tasks run.
+    ///
+    /// # Errors
+    /// When it cannot be read, locked, or deleted.
+    pub(crate) fn mend(&self, digest: &Digest) -> Result<(), StoreError> {
+        if !self.is_changed(digest)? {
+            return Ok(());
+        }
+        let _alone = self.lock_ingest(digest)?;
+        // Whoever had the lock may have put the right content there.
+        if !self.is_changed(digest)? {
+            return Ok(());
+        }
+        let path = self.blob_path(digest);
+        tracing::warn!("{digest} was changed on the disk: it is fetched again");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(failed("delete", &path)),
+        }
+    }
+
+    /// Whether a blob is here that is not what its digest says. All of it is hashed: a manifest from
+    /// elsewhere may name any blob, and call it a small one.
+    fn is_changed(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let file = match self.blob(digest) {
+            Err(StoreError::Absent(_)) => return Ok(false),
+            other => other?,
+        };
+        let path = self.blob_path(digest);
+        let mut content = BufReader::with_capacity(64 << 10, file);
+        let mut hasher = Hasher::new(digest.algorithm());
+        loop {
+            let chunk = content.fill_buf().map_err(failed("read", &path))?;
+            if chunk.is_empty() {
+                return Ok(hasher.finish() != *digest);
+            }
+            hasher.update(chunk);
+            let length = chunk.len();
+            content.consume(length);
+        }
+    }
+
     /// A manifest or index that is here.
     ///
     /// # Errors
@@ -266,7 +322,7 @@ impl Store {
             updated: updated.unwrap_or_default().as_secs(),
         };
         let text = serde_json::to_vec(&record).unwrap_or_default();
-        let path = self.record_path(reference);
+        let path = self.record_path(&record.reference);
         let _lock = self.lock(FlockOperation::LockShared)?;
         self.replace(&path, &text)
     }
@@ -274,8 +330,9 @@ impl Store {
     /// What a name leads to, if it does here. A record of another digest than the name says, from
     /// whomever, is none.
     pub fn find(&self, reference: &Reference) -> Option<Record> {
-        let record = read_record(&self.record_path(reference)).ok().flatten()?;
-        let is_it = record.reference == reference.to_string();
+        let name = reference.to_string();
+        let record = read_record(&self.record_path(&name)).ok().flatten()?;
+        let is_it = record.reference == name;
         (is_it && may_lead_to(reference, &record.target)).then_some(record)
     }
 
@@ -300,11 +357,37 @@ impl Store {
     /// # Errors
     /// When it is there and cannot be deleted.
     pub fn forget(&self, reference: &Reference) -> Result<bool, StoreError> {
-        let path = self.record_path(reference);
+        self.forget_name(&reference.to_string())
+    }
+
+    fn forget_name(&self, name: &str) -> Result<bool, StoreError> {
+        let path = self.record_path(name);
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(failed("delete", &path)(error)),
+        }
+    }
+
+    /// Does something with the store on a thread that may wait.
+    ///
+    /// # Errors
+    /// What it answers.
+    pub async fn aside<T, E>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let store = self.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(answer) => answer,
+            // A panic is a bug of ours, and takes the task with it.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is being shut down, and this task with it.
+            Err(_) => std::future::pending().await,
         }
     }
 
@@ -314,7 +397,7 @@ impl Store {
 
     /// A path in `ingest/` that nobody else uses. Processes of other namespaces may have our
     /// number, so chance is in it too.
-    pub(crate) fn staged(&self, what: &str) -> PathBuf {
+    fn staged(&self, what: &str) -> PathBuf {
         let number = STAGED.fetch_add(1, Relaxed);
         let mut chance = [0; 8];
         // Without it the path is as good as its numbers, and whoever makes it makes it new.
@@ -334,16 +417,16 @@ impl Store {
 
     /// Gives a file new content, all of it or none.
     fn replace(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
-        let staged = self.staged("record");
-        let write = File::create_new(&staged)
-            .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&staged, path));
-        write.map_err(failed("write", path))
+        let mut stage = self.stage_file("record")?;
+        let file = stage.file();
+        let write = file.write_all(content).and_then(|()| file.sync_all());
+        write.map_err(failed("write", path))?;
+        stage.keep(path)
     }
 
     /// Names are hashed: they may be longer than file names, and have slashes.
-    fn record_path(&self, reference: &Reference) -> PathBuf {
-        let digest = Digest::of(reference.to_string().as_bytes());
+    fn record_path(&self, name: &str) -> PathBuf {
+        let digest = Digest::of(name.as_bytes());
         self.room("references").join(digest.hex())
     }
 
@@ -386,11 +469,19 @@ pub(crate) fn failed<'a>(
     what: &'static str,
     path: &'a Path,
 ) -> impl Fn(io::Error) -> StoreError + 'a {
-    move |source| StoreError::Io {
-        what,
-        path: path.to_owned(),
-        source,
+    move |source| {
+        let path = path.to_owned();
+        match is_full(&source) {
+            true => StoreError::Full { path, source },
+            false => StoreError::Io { what, path, source },
+        }
     }
+}
+
+/// Whether something could not be written for want of room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// A file that is there to be locked.

@@ -10,8 +10,8 @@
 //! device nodes, FIFOs and sockets are skipped and named.
 
 mod added;
-mod decompress;
 mod layer;
+mod meter;
 mod path;
 mod place;
 
@@ -20,11 +20,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::decompress::{self, OverLimit};
 use crate::digest::Digest;
 use crate::limits;
 use crate::manifest::media::Compression;
 use added::Added;
-use decompress::{Meter, OverLimit};
+use meter::Meter;
 use place::Place;
 pub(crate) use place::open_inside;
 
@@ -152,7 +153,7 @@ impl Unpacker {
             .saturating_mul(self.bounds.ratio)
             .max(self.bounds.ratio_free);
         let algorithm = diff_id.map(Digest::algorithm);
-        let reader = decompress::reader(content, compression).map_err(|e| failed(&[], e))?;
+        let reader = decompress::reader(content, compression);
         let mut archive = tar::Archive::new(Meter::new(reader, limit, algorithm));
         self.entries(&mut archive)?;
         let mut meter = archive.into_inner();

@@ -239,6 +239,9 @@ pub struct InstanceSpec {
     pub args: Vec<String>,
     /// Environment, in order, names unique.
     pub env: Vec<(String, String)>,
+    /// How many of them, the first ones, the pod declares in `env` and `envFrom`: a component's
+    /// configuration. The rest is the image's and the node's.
+    pub declared_env: usize,
     /// Working directory, absolute.
     pub working_dir: String,
     /// What is mounted where.

@@ -20,11 +20,22 @@ pub struct User {
     pub groups: Vec<u32>,
 }
 
+/// The user that an image names: its configuration's `User`, without a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageUser {
+    /// By number.
+    Id(u32),
+    /// By name, and the number that the image's own `/etc/passwd` has for it, if it has one.
+    Name(String, Option<u32>),
+}
+
 /// A field that another user would have to be for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stranger<'a> {
     /// `runAsUser`, `runAsGroup` or `fsGroup`.
     pub field: &'static str,
+    /// Whether the image says it, by its `User`.
+    is_image: bool,
     /// Its value.
     pub wanted: u32,
     /// The hostPath volume that it would matter for.
@@ -33,8 +44,14 @@ pub struct Stranger<'a> {
     own: u32,
 }
 
-/// What a container asks that its node's user is not; nothing where it would make no difference.
-pub fn stranger<'a>(pod: &Pod, container: &'a Container, own: &User) -> Option<Stranger<'a>> {
+/// What a container, or else its image, asks that its node's user is not; nothing where it would
+/// make no difference.
+pub fn stranger<'a>(
+    pod: &Pod,
+    container: &'a Container,
+    image: Option<&ImageUser>,
+    own: &User,
+) -> Option<Stranger<'a>> {
     let of_host = |name: &str| {
         let mut volumes = pod.volumes.iter();
         volumes
@@ -45,7 +62,11 @@ pub fn stranger<'a>(pod: &Pod, container: &'a Container, own: &User) -> Option<S
     let security = &container.security;
     // Root may do what a member of any group may.
     let is_member = |group: u32| own.uid == 0 || own.gid == group || own.groups.contains(&group);
-    let user = security.run_as_user.filter(|user| *user != own.uid);
+    // An image's root is whoever runs it, where that is nobody else's root.
+    let of_image = image.and_then(ImageUser::number).filter(|user| *user != 0);
+    let is_image = security.run_as_user.is_none();
+    let asked = security.run_as_user.or(of_image);
+    let user = asked.filter(|user| *user != own.uid);
     let group = security.run_as_group.filter(|group| *group != own.gid);
     let fs_group = security.fs_group.filter(|group| !is_member(*group));
     let (field, wanted, own) = match (user, group, fs_group) {
@@ -56,6 +77,7 @@ pub fn stranger<'a>(pod: &Pod, container: &'a Container, own: &User) -> Option<S
     };
     Some(Stranger {
         field,
+        is_image: is_image && user.is_some(),
         wanted,
         volume: &mount.volume,
         own,
@@ -63,23 +85,30 @@ pub fn stranger<'a>(pod: &Pod, container: &'a Container, own: &User) -> Option<S
 }
 
 /// `runAsNonRoot`, in kubelet's words. An image without a user of its own counts as the user that
-/// runs the pod host.
+/// runs the pod host; one with a user by name can be anybody, as kubelet does not look it up.
 ///
 /// # Errors
-/// When the container would be root's.
+/// When the container would be root's, or nobody can tell.
 pub fn check_non_root(
     identity: &Identity,
     container: &Container,
+    image: Option<&ImageUser>,
     own: &User,
 ) -> Result<(), String> {
     let security = &container.security;
     if security.run_as_non_root != Some(true) {
         return Ok(());
     }
-    let why = match security.run_as_user {
-        Some(0) => "container's runAsUser breaks non-root policy",
-        None if own.uid == 0 => "container has runAsNonRoot and image will run as root",
-        _ => return Ok(()),
+    let image_is_root = "container has runAsNonRoot and image will run as root";
+    let why = match (security.run_as_user, image) {
+        (Some(0), _) => "container's runAsUser breaks non-root policy".to_owned(),
+        (Some(_), _) => return Ok(()),
+        (None, Some(ImageUser::Id(0))) => image_is_root.to_owned(),
+        (None, Some(ImageUser::Name(name, _))) => format!(
+            "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root"
+        ),
+        (None, None) if own.uid == 0 => image_is_root.to_owned(),
+        (None, _) => return Ok(()),
     };
     let Identity {
         namespace,
@@ -92,6 +121,32 @@ pub fn check_non_root(
     ))
 }
 
+/// The user that an image names must be one, where the container names no other.
+///
+/// # Errors
+/// When the image names somebody whom it does not know.
+pub fn check_image_user(container: &Container, image: Option<&ImageUser>) -> Result<(), String> {
+    match (container.security.run_as_user, image) {
+        (None, Some(ImageUser::Name(name, None))) => Err(format!(
+            "unable to find user {name}: no matching entries in the image's /etc/passwd; \
+             set securityContext.runAsUser to a number"
+        )),
+        _ => Ok(()),
+    }
+}
+
+// === impl ImageUser ===
+
+impl ImageUser {
+    /// Its number, where anybody can tell.
+    pub fn number(&self) -> Option<u32> {
+        match self {
+            Self::Id(number) => Some(*number),
+            Self::Name(_, number) => *number,
+        }
+    }
+}
+
 // === impl Stranger ===
 
 impl Stranger<'_> {
@@ -102,15 +157,20 @@ impl Stranger<'_> {
             wanted,
             volume,
             own,
+            is_image,
         } = self;
         let kind = if *field == "runAsUser" {
             "user"
         } else {
             "group"
         };
+        let remedy = match is_image {
+            true => format!("which the image names as its user, or set runAsUser to {own}"),
+            false => format!("or leave out {field} or the volume"),
+        };
         format!(
             "the files of hostPath volume {volume:?} are opened as {kind} {own}, which runs wasmpod: \
-             run wasmpod as {kind} {wanted}, or leave out {field} or the volume"
+             run wasmpod as {kind} {wanted}, {remedy}"
         )
     }
 }
@@ -171,8 +231,45 @@ mod tests {
             ..SecurityContext::default()
         };
         let pod = pod(source, security);
-        let stranger = stranger(&pod, &pod.containers[0], &user(uid))?;
+        let stranger = stranger(&pod, &pod.containers[0], None, &user(uid))?;
         Some((stranger.field, stranger.wanted))
+    }
+
+    fn named(number: Option<u32>) -> Option<ImageUser> {
+        Some(ImageUser::Name("app".to_owned(), number))
+    }
+
+    #[test]
+    fn the_user_of_an_image_counts_where_the_container_names_none() {
+        let id = |number| Some(ImageUser::Id(number));
+        let cases = [
+            (None, 1000, None),
+            (id(1000), 1000, None),
+            (id(7), 1000, Some(7)),
+            (id(7), 0, Some(7)),
+            (id(0), 1000, None),
+            (named(Some(7)), 0, Some(7)),
+            (named(None), 0, None),
+        ];
+        for (image, uid, wanted) in cases {
+            let mut pod = pod(host_path(), SecurityContext::default());
+            let own = user(uid);
+            let found = stranger(&pod, &pod.containers[0], image.as_ref(), &own);
+            let message = found.as_ref().map(Stranger::message);
+            assert_eq!(found.map(|it| it.wanted), wanted, "{image:?} as {uid}");
+            let remedy = format!("set runAsUser to {uid}");
+            assert!(message.is_none_or(|text| text.contains(&remedy)));
+            pod.containers[0].security.run_as_user = Some(uid);
+            let found = stranger(&pod, &pod.containers[0], image.as_ref(), &own);
+            assert_eq!(found, None, "{image:?} as {uid}");
+        }
+        let mut container = Container::default();
+        let unknown = named(None);
+        let error = check_image_user(&container, unknown.as_ref()).expect_err("nobody");
+        assert!(error.contains("unable to find user app"), "{error}");
+        assert!(check_image_user(&container, named(Some(7)).as_ref()).is_ok());
+        container.security.run_as_user = Some(7);
+        assert!(check_image_user(&container, unknown.as_ref()).is_ok());
     }
 
     #[test]
@@ -210,21 +307,29 @@ mod tests {
         let breaks =
             "container's runAsUser breaks non-root policy (pod: \"p_ns(u)\", container: c)";
         let image = "container has runAsNonRoot and image will run as root (pod: \"p_ns(u)\", container: c)";
+        let unknown = "container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root (pod: \"p_ns(u)\", container: c)";
+        let (root, other) = (Some(ImageUser::Id(0)), Some(ImageUser::Id(7)));
         let cases = [
-            (None, Some(0), 0, None),
-            (Some(false), Some(0), 0, None),
-            (Some(true), Some(0), 0, Some(breaks)),
-            (Some(true), Some(0), 1000, Some(breaks)),
-            (Some(true), None, 0, Some(image)),
-            (Some(true), None, 1000, None),
-            (Some(true), Some(7), 0, None),
+            (None, Some(0), None, 0, None),
+            (Some(false), Some(0), None, 0, None),
+            (Some(true), Some(0), None, 0, Some(breaks)),
+            (Some(true), Some(0), other.clone(), 1000, Some(breaks)),
+            (Some(true), None, None, 0, Some(image)),
+            (Some(true), None, None, 1000, None),
+            (Some(true), Some(7), None, 0, None),
+            (Some(true), None, root.clone(), 1000, Some(image)),
+            (Some(true), Some(7), root.clone(), 0, None),
+            (Some(true), None, other, 0, None),
+            (Some(true), None, named(Some(7)), 0, Some(unknown)),
+            (Some(true), Some(7), named(None), 0, None),
+            (None, None, root, 0, None),
         ];
         let identity = Identity {
             namespace: "ns".to_owned(),
             name: "p".to_owned(),
             uid: "u".to_owned(),
         };
-        for (non_root, run_as_user, uid, wanted) in cases {
+        for (non_root, run_as_user, user_of_image, uid, wanted) in cases {
             let container = Container {
                 name: "c".to_owned(),
                 security: SecurityContext {
@@ -234,7 +339,8 @@ mod tests {
                 },
                 ..Container::default()
             };
-            let checked = check_non_root(&identity, &container, &user(uid));
+            let own = user(uid);
+            let checked = check_non_root(&identity, &container, user_of_image.as_ref(), &own);
             assert_eq!(
                 checked.err().as_deref(),
                 wanted,

@@ -225,7 +225,14 @@ impl KernelSocket {
                     Ok((socket, Some(peer))) => return Ok((socket, SocketAddr::try_from(peer)?)),
                     Ok((_, None)) => {}
                     // The client is gone already; Linux passes its errors on: accept(2).
-                    Err(Errno::CONNABORTED | Errno::CONNRESET | Errno::PROTO | Errno::NETDOWN) => {}
+                    Err(
+                        Errno::CONNABORTED
+                        | Errno::CONNRESET
+                        | Errno::PROTO
+                        | Errno::NOPROTOOPT
+                        | Errno::NETDOWN
+                        | Errno::NONET,
+                    ) => {}
                     Err(errno) => return Err(errno),
                 }
             }

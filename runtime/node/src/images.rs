@@ -5,6 +5,7 @@ use std::pin::Pin;
 use model::container::PullPolicy;
 use model::lifecycle::Fetched;
 use model::runtime::WasmImage;
+use model::security::ImageUser;
 
 /// Has images ready to run.
 pub trait Images: Send + Sync + 'static {
@@ -19,17 +20,46 @@ pub trait Images: Send + Sync + 'static {
 pub struct ImageWant {
     /// `image`, as the spec names it.
     pub reference: String,
-    /// The first word of `command`, where the container has one: the program that is meant, if the
-    /// image has several. `$(VAR)` is not filled in.
-    pub command: Option<String>,
+    /// Which program is meant, if the image has several: asked where it is looked for.
+    pub program: Box<dyn Fn() -> ProgramWant + Send + Sync>,
     /// `imagePullPolicy`.
     pub policy: PullPolicy,
     /// The pod's namespace, in which the pull secrets are.
     pub namespace: String,
     /// `imagePullSecrets`: names of Secrets.
     pub pull_secrets: Vec<String>,
-    /// To be called when a download begins: the Event Pulling.
-    pub pulling: Option<Box<dyn FnOnce() + Send>>,
+    /// Who is told what happens on the way.
+    pub told: Option<Box<dyn Fn(ImageNews) + Send + Sync>>,
+}
+
+/// Something on an image's way that its pod's Events tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageNews {
+    /// A download begins: the Event Pulling.
+    Pulling,
+    /// These `imagePullSecrets` are not there: the Event FailedToRetrieveImagePullSecret.
+    NoSecrets(Vec<String>),
+    /// Something of the image is left out, with the reason of its Event and its message.
+    LeftOut {
+        /// The Event's reason.
+        reason: &'static str,
+        /// Its message.
+        message: String,
+    },
+}
+
+/// What a container says of the program that it means, `$(VAR)` filled in as in its arguments.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProgramWant {
+    /// The first word of `command`: the program, whatever the image says.
+    pub command: Option<String>,
+    /// The first word of `args`: the program where there is no `command` and the image has no entry
+    /// point.
+    pub argument: Option<String>,
+    /// Its variable `PATH`, before the image's.
+    pub path: Option<String>,
+    /// `workingDir`, before the image's.
+    pub working_dir: Option<String>,
 }
 
 /// An image that can run.
@@ -45,6 +75,8 @@ pub struct PreparedImage {
     pub env: Vec<(String, String)>,
     /// The image's `WorkingDir`; `/` where it has none.
     pub working_dir: String,
+    /// The image's `User`.
+    pub user: Option<ImageUser>,
     /// `imageID`.
     pub image_id: String,
     /// Why it cannot run although it is here, where that is known. Its container then ends with
@@ -63,4 +95,15 @@ pub struct ImageError {
     pub reason: String,
     /// What went wrong and what to do.
     pub message: String,
+}
+
+// === impl ImageWant ===
+
+impl ImageWant {
+    /// Tells somebody, if anybody wants to be told.
+    pub fn tell(&self, news: ImageNews) {
+        if let Some(told) = &self.told {
+            told(news);
+        }
+    }
 }

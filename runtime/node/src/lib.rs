@@ -32,7 +32,7 @@ mod worker;
 pub use config::{Clock, Config, Dns};
 pub use exec::{Exec, ExecError, ExecRequest};
 pub use handle::{ContainerUsage, Hindrance, PodEvent, PodHandle, Report, Role};
-pub use images::{ImageError, ImageWant, Images, PreparedImage};
+pub use images::{ImageError, ImageNews, ImageWant, Images, PreparedImage, ProgramWant};
 pub use logs::{LogLine, LogSink};
 pub use node::Node;
 pub use objects::{Data, ManifestObjects, ObjectKind, Objects};

@@ -20,6 +20,7 @@ use model::Pod;
 use model::container::Container;
 use model::pod::{Identity, RestartPolicy};
 use model::runtime::WasmImage;
+use model::security::ImageUser;
 use model::status::{ContainerState, ContainerStatus};
 use tokio::sync::broadcast;
 
@@ -40,7 +41,8 @@ struct Shelf {
     config_maps: Mutex<BTreeMap<String, Data>>,
 }
 
-/// Images that are all here, but for those whose name begins with `slow` or `none`.
+/// Images that are all here, but for those whose name begins with `slow` or `none`;
+/// of others the name says what is odd about them.
 struct Gallery;
 
 // === impl World ===
@@ -112,7 +114,7 @@ impl Objects for Shelf {
 impl Images for Gallery {
     fn prepare(
         &self,
-        mut want: ImageWant,
+        want: ImageWant,
     ) -> Pin<Box<dyn Future<Output = Result<PreparedImage, ImageError>> + Send + '_>> {
         Box::pin(async move {
             if want.reference.starts_with("none") {
@@ -121,11 +123,16 @@ impl Images for Gallery {
                     message: "there is none".to_owned(),
                 });
             }
-            if want.reference.starts_with("slow")
-                && let Some(pulling) = want.pulling.take()
-            {
-                pulling();
+            if want.reference.starts_with("slow") {
+                want.tell(ImageNews::Pulling);
                 std::future::pending::<()>().await;
+            }
+            if want.reference.starts_with("left") {
+                want.tell(ImageNews::NoSecrets(want.pull_secrets.clone()));
+                want.tell(ImageNews::LeftOut {
+                    reason: "SkippedDevices",
+                    message: "devices were left out".to_owned(),
+                });
             }
             Ok(PreparedImage {
                 image: WasmImage {
@@ -137,8 +144,15 @@ impl Images for Gallery {
                 cmd: vec!["from-image".to_owned()],
                 env: vec![("FROM".to_owned(), "image".to_owned())],
                 working_dir: "/image".to_owned(),
+                user: want
+                    .reference
+                    .starts_with("named")
+                    .then(|| ImageUser::Name("app".to_owned(), None)),
                 image_id: format!("sha256:{}", want.reference),
-                broken: None,
+                broken: want
+                    .reference
+                    .starts_with("broken")
+                    .then(|| "it has no program".to_owned()),
                 fetched: None,
             })
         })

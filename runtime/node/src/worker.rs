@@ -31,7 +31,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::exec::{Exec, ExecError, ExecRequest};
 use crate::handle::{ContainerUsage, Hindrance, Report, Role};
-use crate::images::PreparedImage;
+use crate::images::{ImageNews, PreparedImage};
 use crate::node::Shared;
 use orders::{Bond, Orders};
 
@@ -47,6 +47,8 @@ pub(crate) enum Message {
     Lifecycle(Box<Event>),
     /// An image that an attempt waited for.
     Image(InstanceId, Box<PreparedImage>),
+    /// What happened on an image's way.
+    News(Place, Box<ImageNews>),
     /// The runtime knows a sandbox no more: its process ended. Which sandbox, and why.
     Lost(u32, String),
     /// What is left of the pod could not be taken away.
@@ -231,6 +233,7 @@ impl Worker {
             Message::Runtime(event) => self.hear_runtime(*event),
             Message::Lifecycle(event) => self.hear_lifecycle(*event),
             Message::Image(instance, image) => self.image_is_here(instance, *image),
+            Message::News(place, news) => self.tell_news(place, *news),
             Message::Lost(sandbox, why) => self.lost(sandbox, why),
             Message::NotRemoved(why) => {
                 self.tell(

@@ -23,12 +23,13 @@
 //!   blocking.
 //!
 //! Deliberately absent: an async runtime, WASI types (the engine translates), ownership and
-//! permissions for guests (a container's files belong to whoever runs the pod host), and locks.
+//! permissions for guests (a container's files belong to whoever runs the pod host), and locks that
+//! guests could take: [`Node::exclusive`] is for the host's own files.
 
 pub use charges::{OverLimit, Payer};
 pub use error::{FsError, VolumeError};
 pub use limit::{BYTES_PER_ENTRY, LimitExceeded, LimitedPlace, LimitedResource};
-pub use node::{Listing, Node};
+pub use node::{Exclusive, Listing, Node};
 pub use pod::{PodVolumes, is_ours, remove_ours};
 pub use stat::{
     Advice, DirEntry, FileKind, MetadataHash, NodeFlags, OpenOptions, SetTime, Stat, Timestamp,

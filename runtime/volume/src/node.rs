@@ -25,10 +25,12 @@ use crate::walk::{Entry, Leaf, Walk};
 
 mod attributes;
 mod entries;
+mod exclusive;
 mod file;
 mod listing;
 mod opening;
 
+pub use exclusive::Exclusive;
 pub use listing::Listing;
 
 /// An open file or directory; a cheap clone of the same descriptor. Dropping the last clone closes

@@ -181,6 +181,15 @@ impl MountTable {
         self.root().open_at(below, true, options)
     }
 
+    /// Whether an absolute path lies on one of the mounts, by its names: a link on the way is not
+    /// looked at. What is not lies in the container's own root.
+    pub fn is_mounted(&self, path: &str) -> bool {
+        let Ok(names) = path::names(path) else {
+            return false;
+        };
+        path.starts_with('/') && self.0.tree.nearest(&names) != Some(0)
+    }
+
     /// The whole content of a file at an absolute path.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::process::Signal;
 use serde::Deserialize;
 
-use crate::harness::{Run, Running, Said, fetch, has_c_compiler, root, skip};
+use crate::harness::{Run, Running, Said, fetch, has_c_compiler, root, skip, why_not_built};
 
 /// What a run of an example gives.
 #[derive(Deserialize)]
@@ -74,15 +74,19 @@ macro_rules! examples {
 
 examples! {
     config: "config",
+    go: "go",
     hello: "hello",
     http: "http",
     init_and_sidecar: "init-and-sidecar",
+    javascript: "javascript",
     jobs: "jobs",
+    keyvalue: "keyvalue",
     lifecycle: "lifecycle",
     limits: "limits",
     pair: "pair",
     preview1: "preview1",
     probes: "probes",
+    python: "python",
     two_pods: "two-pods",
     udp: "udp",
 }
@@ -230,13 +234,16 @@ fn missing_guests(folder: &Path) -> anyhow::Result<Option<String>> {
         if path.is_file() {
             continue;
         }
+        if let Some(why) = why_not_built(&path) {
+            return Ok(Some(why));
+        }
         let name = path.with_extension("c");
         let source: PathBuf = folder.join(name.file_name().context("an image has a name")?);
         if source.is_file() && !has_c_compiler() {
             return Ok(Some(format!("{} needs clang", source.display())));
         }
         bail!(
-            "{} is not built: run `cargo xtask test guests`",
+            "{} is not built: run `cargo xtask test guests languages`",
             path.display()
         );
     }

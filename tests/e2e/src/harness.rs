@@ -18,7 +18,7 @@ mod skip;
 pub(crate) use fetch::{fetch, is_refused};
 pub(crate) use image::Images;
 pub(crate) use pod::{Pod, pods};
-pub(crate) use programs::{guest, root, wasmpod};
+pub(crate) use programs::{guest, large, root, wasmpod, why_not_built};
 pub(crate) use registry::{Fault, Registry, USER, docker_config};
 pub(crate) use run::{Ended, Run, Running};
 pub(crate) use said::{Line, Said};
@@ -29,5 +29,5 @@ pub(crate) use skip::{as_root_in_own_namespace, has_c_compiler, skip};
 pub(crate) const PLACEMENTS: [&str; 3] = ["task", "child", "child-per-pod"];
 
 /// How long a test waits for something that must come. It is no promise of speed: two cores that
-/// compile guests for several tests at once take their time.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// compile guests for several tests at once, interpreters among them, take their time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);

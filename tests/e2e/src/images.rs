@@ -1,5 +1,8 @@
 //! Images without a registry: packed, listed, inspected, exported, imported, removed, run.
 
+mod disk;
+mod identity;
+
 use std::fs;
 use std::path::Path;
 
@@ -23,6 +26,12 @@ fn pod(image: &str, fields: Value) -> Pod {
     Pod::one("host", &[], fields).image(image)
 }
 
+/// As digests have it.
+fn sha256(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What `docker save` writes of an image that was built `FROM scratch`.
 fn saved(path: &Path, config: &Value, files: &[(&str, &[u8])]) -> anyhow::Result<()> {
     let header = |size: usize| {
@@ -36,10 +45,7 @@ fn saved(path: &Path, config: &Value, files: &[(&str, &[u8])]) -> anyhow::Result
         layer.append_data(&mut header(content.len()), name, *content)?;
     }
     let layer = layer.into_inner()?;
-    let digest: String = Sha256::digest(&layer)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = sha256(&layer);
     let config = json!({
         "architecture": "wasm",
         "os": "wasi",
@@ -114,15 +120,19 @@ fn a_packed_image_is_listed_inspected_run_and_removed() -> anyhow::Result<()> {
 
 /// An image of `docker save` in a room of its own: two programs, a file, and how it is run.
 fn scratch() -> anyhow::Result<(tempfile::TempDir, Images)> {
-    let (home, images) = room()?;
-    let (host, files) = (fs::read(guest("host")?)?, fs::read(guest("fs")?)?);
-    let archive = home.path().join("saved.tar");
-    let config = json!({
+    scratch_run_as(json!({
         "Entrypoint": ["/app/host.wasm"],
         "Cmd": ["env", "COLOUR", "SIZE"],
         "Env": ["COLOUR=red", "SIZE=1"],
         "WorkingDir": "/app",
-    });
+    }))
+}
+
+/// The same, run in another way.
+fn scratch_run_as(config: Value) -> anyhow::Result<(tempfile::TempDir, Images)> {
+    let (home, images) = room()?;
+    let (host, files) = (fs::read(guest("host")?)?, fs::read(guest("fs")?)?);
+    let archive = home.path().join("saved.tar");
     let files: [(&str, &[u8]); 3] = [
         ("app/host.wasm", &host),
         ("fs.wasm", &files),
@@ -132,6 +142,15 @@ fn scratch() -> anyhow::Result<(tempfile::TempDir, Images)> {
     let imported = images.good(&["import", &archive.display().to_string()])?;
     ensure!(imported.starts_with("scratch:1 sha256:"), "{imported}");
     Ok((home, images))
+}
+
+/// The same with a command and no entry point: arguments of a pod take the command's place.
+fn command_only() -> anyhow::Result<(tempfile::TempDir, Images)> {
+    scratch_run_as(json!({
+        "Cmd": ["host.wasm", "env", "COLOUR"],
+        "Env": ["COLOUR=red", "PATH=/none:/app"],
+        "WorkingDir": "/data",
+    }))
 }
 
 #[test]
@@ -164,6 +183,78 @@ fn an_image_of_docker_save_runs_as_its_configuration_and_the_pod_say() -> anyhow
             ensure!(has_all, "{placement} {fields}: {}", ended.said.transcript());
         }
     }
+    Ok(())
+}
+
+#[test]
+fn the_first_word_of_argv_is_looked_for_as_containerd_would() -> anyhow::Result<()> {
+    let (home, _images) = command_only()?;
+    let data = home.path().join("data");
+    let reads = json!(["fs.wasm", "read", "/data/text"]);
+    for (mut fields, wanted) in [
+        (json!({}), "env COLOUR=red"),
+        (
+            json!({"args": ["/fs.wasm", "read", "/data/text"]}),
+            "read /data/text from the image",
+        ),
+        (
+            json!({"args": ["host.wasm", "env", "PWD"]}),
+            "env PWD=/data",
+        ),
+        // The pod's own PATH comes before the image's, and its directory too.
+        (
+            json!({"args": reads, "env": [{"name": "PATH", "value": "/"}]}),
+            "read /data/text from the image",
+        ),
+        (
+            json!({"command": ["./host.wasm", "env", "PWD"], "workingDir": "/app"}),
+            "env PWD=/app",
+        ),
+        (
+            json!({
+                "command": ["$(FOLDER)/$(NAME).wasm"],
+                "args": ["env", "NAME"],
+                "env": [
+                    {"name": "FOLDER", "value": "/app"},
+                    {"name": "NAME", "value": "host"},
+                ],
+            }),
+            "env NAME=host",
+        ),
+        (
+            json!({
+                "args": ["$(NAME).wasm", "read", "/data/text"],
+                "env": [{"name": "NAME", "value": "fs"}, {"name": "PATH", "value": "/"}],
+            }),
+            "read /data/text from the image",
+        ),
+    ] {
+        fields["imagePullPolicy"] = json!("Never");
+        let ended = Run::of(pod("scratch:1", fields.clone()))?
+            .data(&data)
+            .finish()?;
+        let logs = ended.said.logs("p", "c");
+        ensure!(
+            logs.contains(&wanted),
+            "{fields}: {}",
+            ended.said.transcript()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_word_of_the_arguments_that_is_no_program_is_told() -> anyhow::Result<()> {
+    let (home, _images) = command_only()?;
+    let data = home.path().join("data");
+    let fields = json!({"imagePullPolicy": "Never", "args": ["fs.wasm"]});
+    let ended = Run::of(pod("scratch:1", fields))?.data(&data).finish()?;
+    let message = ended.said.terminated("p", "c")["message"].to_string();
+    ensure!(
+        message.contains("no such file in the image"),
+        "{}",
+        ended.said.transcript()
+    );
     Ok(())
 }
 

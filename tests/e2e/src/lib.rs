@@ -10,6 +10,10 @@ mod harness;
 mod tidy;
 
 #[cfg(test)]
+mod capabilities;
+#[cfg(test)]
+mod compiling;
+#[cfg(test)]
 mod cpu;
 #[cfg(test)]
 mod doors;
@@ -23,6 +27,8 @@ mod hostile;
 mod http;
 #[cfg(test)]
 mod images;
+#[cfg(test)]
+mod large;
 #[cfg(test)]
 mod left_behind;
 #[cfg(test)]

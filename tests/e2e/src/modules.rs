@@ -26,11 +26,15 @@ enum Wanted {
 
 use Wanted::{Ended, OverLimit, Refused, Running, Trapped};
 
-const MODULES: [(&str, Wanted); 24] = [
+const MODULES: [(&str, Wanted); 25] = [
     ("collected-steps", OverLimit),
     ("component-draft", Refused(&["draft of WASI 0.3", "0.3.0"])),
     ("component-empty", Refused(&["wasi:cli/run"])),
     ("component-nested", Ended),
+    (
+        "component-other-draft",
+        Refused(&["wasi:keyvalue/store@0.3.0", "0.2.0-draft2"]),
+    ),
     ("component-spin", Running),
     (
         "component-unknown-import",

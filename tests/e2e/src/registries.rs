@@ -15,19 +15,30 @@ fn home() -> anyhow::Result<tempfile::TempDir> {
         .tempdir()?)
 }
 
-/// Packs a guest and pushes it to a registry that asks for nothing.
-fn pushed(registry: &Registry, name: &str) -> anyhow::Result<()> {
+/// Packs the guest `hello` under a name; answers what was printed.
+fn pack(images: &Images, reference: &str) -> anyhow::Result<String> {
+    let hello = guest("hello")?.display().to_string();
+    images.good(&["pack", &hello, "-t", reference])
+}
+
+/// Packs it and pushes it; answers what was printed, twice the same.
+fn push(images: &Images, reference: &str) -> anyhow::Result<String> {
+    let packed = pack(images, reference)?;
+    let pushed = images.good(&["push", reference])?;
+    ensure!(pushed == packed, "{pushed} {packed}");
+    Ok(pushed)
+}
+
+/// A registry that asks for nothing, with that image in it as `hello:1`; nothing where there is no
+/// registry.
+fn stocked() -> anyhow::Result<Option<Registry>> {
+    let Some(registry) = Registry::start(false)? else {
+        return Ok(None);
+    };
     let home = home()?;
     let images = Images::new(home.path());
-    let reference = format!("{}/{name}", registry.host);
-    images.good(&[
-        "pack",
-        &guest("hello")?.display().to_string(),
-        "-t",
-        &reference,
-    ])?;
-    images.good(&["push", &reference])?;
-    Ok(())
+    push(&images, &format!("{}/hello:1", registry.host))?;
+    Ok(Some(registry))
 }
 
 #[test]
@@ -39,23 +50,11 @@ fn what_is_pushed_with_a_password_is_pulled_with_it_alone() -> anyhow::Result<()
     let config = docker_config(&home.path().join("docker"), &registry.host)?;
     let reference = format!("{}/team/hello:1", registry.host);
     let mine = Images::new(&home.path().join("mine")).with("DOCKER_CONFIG", &config);
-    let packed = mine.good(&[
-        "pack",
-        &guest("hello")?.display().to_string(),
-        "-t",
-        &reference,
-    ])?;
-    let pushed = mine.good(&["push", &reference])?;
-    ensure!(pushed == packed, "{pushed} {packed}");
+    let packed = push(&mine, &reference)?;
     let stranger = Images::new(&home.path().join("stranger"));
     for command in ["pull", "push"] {
         if command == "push" {
-            stranger.good(&[
-                "pack",
-                &guest("hello")?.display().to_string(),
-                "-t",
-                &reference,
-            ])?;
+            pack(&stranger, &reference)?;
         }
         let error = stranger.bad(&[command, &reference])?;
         ensure!(error.contains("access denied"), "{error}");
@@ -75,13 +74,7 @@ fn a_pod_pulls_with_the_secrets_of_its_manifest() -> anyhow::Result<()> {
     let config = docker_config(&home.path().join("docker"), &registry.host)?;
     let reference = format!("{}/hello:1", registry.host);
     let mine = Images::new(&home.path().join("mine")).with("DOCKER_CONFIG", &config);
-    mine.good(&[
-        "pack",
-        &guest("hello")?.display().to_string(),
-        "-t",
-        &reference,
-    ])?;
-    mine.good(&["push", &reference])?;
+    push(&mine, &reference)?;
     let (username, password) = USER;
     let auths = json!({"auths": {&registry.host: {"username": username, "password": password}}});
     let secret = json!({
@@ -121,10 +114,9 @@ fn a_pod_pulls_with_the_secrets_of_its_manifest() -> anyhow::Result<()> {
 
 #[test]
 fn an_image_that_is_here_needs_no_registry() -> anyhow::Result<()> {
-    let Some(registry) = Registry::start(false)? else {
+    let Some(registry) = stocked()? else {
         return Ok(());
     };
-    pushed(&registry, "hello:1")?;
     let home = home()?;
     let reference = format!("{}/hello:1", registry.host);
     let data = home.path().join("data");
@@ -159,10 +151,9 @@ fn an_image_that_is_here_needs_no_registry() -> anyhow::Result<()> {
 
 #[test]
 fn faults_on_the_way_are_outlived_or_told() -> anyhow::Result<()> {
-    let Some(registry) = Registry::start(false)? else {
+    let Some(registry) = stocked()? else {
         return Ok(());
     };
-    pushed(&registry, "hello:1")?;
     let size = usize::try_from(fs::metadata(guest("hello")?)?.len())?;
     let is_layer = |path: &str| path.contains("/blobs/");
     let cut =
@@ -210,10 +201,9 @@ fn faults_on_the_way_are_outlived_or_told() -> anyhow::Result<()> {
 
 #[test]
 fn two_runs_at_once_pull_and_compile_once() -> anyhow::Result<()> {
-    let Some(registry) = Registry::start(false)? else {
+    let Some(registry) = stocked()? else {
         return Ok(());
     };
-    pushed(&registry, "hello:1")?;
     let proxy = registry.proxy(|_, _, _| Fault::None)?;
     let home = home()?;
     let reference = format!("{}/hello:1", proxy.host);
@@ -234,10 +224,9 @@ fn two_runs_at_once_pull_and_compile_once() -> anyhow::Result<()> {
 
 #[test]
 fn a_mirror_serves_what_its_registry_would() -> anyhow::Result<()> {
-    let Some(registry) = Registry::start(false)? else {
+    let Some(registry) = stocked()? else {
         return Ok(());
     };
-    pushed(&registry, "hello:1")?;
     let home = home()?;
     let settings = home.path().join("certs.d/absent.invalid");
     fs::create_dir_all(&settings)?;
@@ -288,21 +277,25 @@ fn a_registry_over_tls_is_believed_if_its_authority_is() -> anyhow::Result<()> {
     fs::create_dir_all(&settings)?;
     let server = format!("https://{}", registry.host);
     let text = format!("server = \"{server}\"\n[host.\"{server}\"]\nca = \"ca.pem\"\n");
-    fs::write(settings.join("hosts.toml"), text)?;
+    fs::write(settings.join("hosts.toml"), &text)?;
     let reference = format!("{}/hello:1", registry.host);
     let images = Images::new(&home.path().join("data"))
         .with("WASMPOD_REGISTRIES", &home.path().join("certs.d"));
-    images.good(&[
-        "pack",
-        &guest("hello")?.display().to_string(),
-        "-t",
-        &reference,
-    ])?;
+    pack(&images, &reference)?;
     let error = images.bad(&["push", &reference])?;
     ensure!(error.contains("cannot read the authorities"), "{error}");
     fs::write(settings.join("ca.pem"), fs::read(&certificate)?)?;
-    images.good(&["push", &reference])?;
-    images.good(&["rm", &reference])?;
-    images.good(&["pull", &reference])?;
+    for text in [text, format!("server = \"{server}\"\nskip_verify = true\n")] {
+        fs::write(settings.join("hosts.toml"), text)?;
+        images.good(&["push", &reference])?;
+        images.good(&["rm", &reference])?;
+        images.good(&["pull", &reference])?;
+    }
+    fs::write(
+        settings.join("hosts.toml"),
+        format!("server = \"{server}\"\n"),
+    )?;
+    let error = images.bad(&["pull", &reference])?;
+    ensure!(error.contains("certificate"), "{error}");
     Ok(())
 }

@@ -40,6 +40,9 @@ pub(crate) struct Bench {
     pub(crate) programs: Programs,
     pub(crate) wasmtime: Result<Peer, String>,
     pub(crate) runc: Result<Peer, String>,
+    pub(crate) skopeo: Result<Peer, String>,
+    /// What images are pulled from.
+    pub(crate) registry: Result<Peer, String>,
     pub(crate) amount: Amount,
 }
 
@@ -80,7 +83,9 @@ impl Bench {
         Ok(Self {
             programs: Programs::build()?,
             wasmtime: peers::wasmtime(&paths.work),
-            runc: peers::runc(),
+            runc: peers::of_machine("runc"),
+            skopeo: peers::of_machine("skopeo"),
+            registry: peers::of_machine("docker-registry"),
             amount: if is_quick { QUICK } else { FULL },
             paths,
         })
@@ -96,7 +101,8 @@ impl Bench {
         add("wasmpod", env!("CARGO_PKG_VERSION"));
         add("engine", &format!("wasmtime {}", engine::WASMTIME_VERSION));
         add("rustc", &programs::rustc()?.release);
-        for peer in [&self.wasmtime, &self.runc].into_iter().flatten() {
+        let peers = [&self.wasmtime, &self.runc, &self.skopeo, &self.registry];
+        for peer in peers.into_iter().flatten() {
             add(peer.name, &peer.version);
         }
         Ok(versions)

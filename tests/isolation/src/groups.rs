@@ -2,6 +2,8 @@
 
 mod hostile;
 mod http;
+mod images;
+mod languages;
 mod localhost;
 mod startup;
 
@@ -20,7 +22,7 @@ pub(crate) struct Group {
 }
 
 /// In the order in which they run.
-static GROUPS: [Group; 4] = [
+static GROUPS: [Group; 6] = [
     Group {
         name: "startup",
         measure: startup::measure,
@@ -32,6 +34,14 @@ static GROUPS: [Group; 4] = [
     Group {
         name: "http",
         measure: http::measure,
+    },
+    Group {
+        name: "images",
+        measure: images::measure,
+    },
+    Group {
+        name: "languages",
+        measure: languages::measure,
     },
     Group {
         name: "hostile",
@@ -66,7 +76,17 @@ mod tests {
     #[test]
     fn groups_are_chosen_by_name() {
         let cases: [(&[&str], Option<&[&str]>); 4] = [
-            (&[], Some(&["startup", "localhost", "http", "hostile"])),
+            (
+                &[],
+                Some(&[
+                    "startup",
+                    "localhost",
+                    "http",
+                    "images",
+                    "languages",
+                    "hostile",
+                ]),
+            ),
             (&["localhost"], Some(&["localhost"])),
             (&["localhost", "startup"], Some(&["startup", "localhost"])),
             (&["localhost", "starts"], None),

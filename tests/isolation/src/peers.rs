@@ -38,14 +38,14 @@ pub(crate) fn wasmtime(work: &Path) -> Result<Peer, String> {
     })
 }
 
-/// `runc`, of the machine.
-pub(crate) fn runc() -> Result<Peer, String> {
-    let path = find("runc").ok_or_else(|| format!("runc is not installed: {REMEDY}"))?;
+/// A program of the machine.
+pub(crate) fn of_machine(name: &'static str) -> Result<Peer, String> {
+    let path = find(name).ok_or_else(|| format!("{name} is not installed: {REMEDY}"))?;
     let mut ask = Command::new(&path);
     ask.arg("--version");
     let version = first_line(ask)?;
     Ok(Peer {
-        name: "runc",
+        name,
         path,
         version,
     })

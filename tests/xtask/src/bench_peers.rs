@@ -8,11 +8,21 @@ use anyhow::Context as _;
 use crate::step::exec;
 use crate::toolchain::{Program, cargo, ensure_programs, target};
 
-const PROGRAMS: [Program; 2] = [
+const PROGRAMS: [Program; 4] = [
+    Program {
+        name: "docker-registry",
+        packages: &["docker-registry"],
+        without: "no figures for pulling images",
+    },
     Program {
         name: "runc",
         packages: &["runc"],
         without: "no figures for namespace containers",
+    },
+    Program {
+        name: "skopeo",
+        packages: &["skopeo"],
+        without: "nobody to pull images beside wasmpod",
     },
     Program {
         name: "strace",
@@ -34,11 +44,11 @@ const WASMTIME_FEATURES: &str = "addr2line,backtrace,cache,compile,component-mod
 pub(crate) fn run() -> anyhow::Result<()> {
     let absent = ensure_programs(&PROGRAMS);
     let wasmtime = wasmtime();
-    println!("\npeer       state");
+    println!("\npeer            state");
     for Program { name, without, .. } in &PROGRAMS {
         let is_absent = absent.iter().any(|program| program.name == *name);
         println!(
-            "{name:<10} {}",
+            "{name:<15} {}",
             if is_absent { without } else { "installed" }
         );
     }
@@ -47,7 +57,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     } else {
         "not installed"
     };
-    println!("{:<10} {state}", "wasmtime");
+    println!("{:<15} {state}", "wasmtime");
     wasmtime
 }
 

@@ -52,7 +52,7 @@ const C_FOLDERS: [(&str, &str); 2] = [
 ];
 
 /// What compiles guests written in C: compiler, linker and C library.
-const C_COMPILER: [Program; 3] = [
+pub(crate) const C_COMPILER: [Program; 3] = [
     Program {
         name: "clang",
         packages: C_PACKAGES,

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | test | schema | bench-peers`.
+//! The project's own commands: `cargo xtask demo | test | schema | bench-peers | fuzz`.
 //!
 //! Each installs what it needs itself, so that a fresh machine with Rust on it is enough. None of
 //! them is part of the program, and nothing of the program is linked in here.
@@ -18,9 +18,14 @@ mod bench_peers;
 mod binaries;
 mod counts;
 mod demo;
+mod fuzz;
 mod guests;
+mod languages;
+mod large;
 mod lines;
+mod registries;
 mod schema;
+mod skipped;
 mod step;
 mod test;
 mod toolchain;
@@ -31,7 +36,9 @@ usage: cargo xtask COMMAND
   demo           builds everything, runs a pod of two wasm containers and fetches a page from it
   test [STEP]... every check of the project, or the named steps only
   schema         derives the table of Kubernetes kinds from registry packages
-  bench-peers    installs what the benches compare with";
+  bench-peers    installs what the benches compare with
+  fuzz [TARGET]... [--seconds N] [--engine]
+                 gives parsers bytes that nobody thought of";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -42,6 +49,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(&rest),
         Some("schema") => schema::run(),
         Some("bench-peers") => bench_peers::run(),
+        Some("fuzz") => fuzz::run(&rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

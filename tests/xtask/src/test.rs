@@ -9,7 +9,7 @@ use anyhow::bail;
 use crate::counts::Counts;
 use crate::step::{Steps, exec};
 use crate::toolchain::{Program, cargo, ensure_programs, ensure_wasm_targets, find, root};
-use crate::{binaries, guests, lines};
+use crate::{binaries, fuzz, guests, languages, large, lines};
 
 /// Told to the tests when they run in a network namespace of their own, where they may use any
 /// address.
@@ -60,7 +60,7 @@ pub(crate) fn run(only: &[String]) -> anyhow::Result<()> {
 /// A check by its name.
 type Check = (&'static str, fn() -> anyhow::Result<()>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 11] = [
     ("programs", programs),
     ("format", format),
     ("tidy", tidy),
@@ -70,6 +70,8 @@ const CHECKS: [Check; 9] = [
     ("docs", docs),
     ("build", build),
     ("wasmpod", binaries::build_wasmpod),
+    ("languages", languages::build_all),
+    ("large", large::build_all),
 ];
 
 /// Carries out the checks, and answers the counts if the tests were among them.
@@ -82,7 +84,7 @@ fn checks(steps: &mut Steps) -> anyhow::Result<Option<Counts>> {
     Ok(counts)
 }
 
-/// Everything that is fetched from elsewhere, so that the tests need no network.
+/// Everything that cargo fetches from elsewhere, so that the tests need no network.
 fn programs() -> anyhow::Result<()> {
     ensure_wasm_targets()?;
     ensure_programs(&PROGRAMS);
@@ -91,7 +93,7 @@ fn programs() -> anyhow::Result<()> {
 
 fn format() -> anyhow::Result<()> {
     exec(&mut cargo(["fmt", "--all", "--check"]))?;
-    for folder in guests::workspaces() {
+    for folder in guests::workspaces().chain([fuzz::drivers()]) {
         exec(cargo(["fmt", "--all", "--check"]).current_dir(folder))?;
     }
     Ok(())

@@ -105,7 +105,8 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-fn install(packages: &[&str]) -> anyhow::Result<()> {
+/// Installs Debian packages.
+pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
     if find("apt-get").is_none() {
         bail!(
             "there is no apt-get here to install {}",

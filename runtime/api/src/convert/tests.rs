@@ -380,6 +380,10 @@ fn annotations_of_our_own_are_checked() {
             "metadata.annotations[wasmpod.dev/capabilities]: Invalid value: \"a b\": must be names of interfaces separated by commas, for example wasi:keyvalue/store",
         ),
         (
+            "wasmpod.dev/keyvalue: 'default=/data/kv'",
+            "metadata.annotations[wasmpod.dev/keyvalue]: Invalid value: \"default=/data/kv\": must lie on a volume that a container of the pod mounts: add a volumeMount whose mountPath it begins with",
+        ),
+        (
             "wasmpod.dev/runtme: wasm",
             "metadata.annotations[wasmpod.dev/runtme]: Not possible here: wasmpod has no such annotation; did you mean \"wasmpod.dev/runtime\"?",
         ),

@@ -10,7 +10,7 @@ use crate::error::ManifestError;
 pub(super) fn strangers(pods: &[Admitted], own: &User) -> Vec<ManifestError> {
     specs(pods, |pod, spec, found| {
         containers(pod, spec, |container, at| {
-            let Some(stranger) = stranger(pod, container, own) else {
+            let Some(stranger) = stranger(pod, container, None, own) else {
                 return;
             };
             // Its own word, else the pod's.

@@ -1,6 +1,7 @@
 //! `image inspect`.
 
 use engine::cache::CodePaths;
+use engine::image::missing;
 use image::inspect::{Inspection, Program};
 use image::{inspect, pull};
 use serde_json::json;
@@ -22,6 +23,11 @@ pub(super) fn inspect(room: &Room, options: &Inspect) -> anyhow::Result<()> {
             let reference = options.reference.to_string();
             fields.insert("reference".to_owned(), json!(reference));
             fields.insert("compiled".to_owned(), json!(compiled));
+            let missing = told.program.iter().flat_map(missing_of);
+            let missing: Vec<_> = missing
+                .map(|(import, remedy)| json!({"import": import, "remedy": remedy}))
+                .collect();
+            fields.insert("missing".to_owned(), json!(missing));
         }
         return say(&format!("{object:#}"));
     }
@@ -94,5 +100,16 @@ fn program_lines(program: &Program, compiled: bool) -> Vec<String> {
     ] {
         lines.extend(names.iter().map(|name| format!("  {what}: {name}")));
     }
+    let missing = missing_of(program);
+    lines.extend(missing.map(|(import, remedy)| format!("  Missing: {import} ({remedy})")));
     lines
+}
+
+/// The imports of a component that nobody provides, each with what to do about it.
+fn missing_of(program: &Program) -> impl Iterator<Item = (&str, &'static str)> {
+    let is_component = program.wasm.component;
+    let imports = program.wasm.imports.iter();
+    imports
+        .filter(move |_| is_component)
+        .filter_map(|import| Some((import.as_str(), missing::remedy(import)?)))
 }

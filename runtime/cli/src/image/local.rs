@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Write};
 
 use anyhow::{Context as _, bail};
+use image::archive::ArchiveError;
 use image::kind::Kind;
 use image::pack::Parcel;
 use image::store::Record;
@@ -90,6 +91,13 @@ fn about(room: &Room, record: &Record) -> (&'static str, Option<u64>) {
 /// Forgets images, and deletes what nothing else needs.
 pub(super) fn rm(room: &Room, options: &Rm) -> anyhow::Result<()> {
     let mut absent = Vec::new();
+    if options.unused {
+        for record in room.store.forget_unused()? {
+            let reference = record.reference.parse::<Reference>();
+            let name = reference.map_or(record.reference, |reference| reference.familiar());
+            say(&format!("Untagged: {name}"))?;
+        }
+    }
     for reference in &options.references {
         match room.store.forget(reference)? {
             true => say(&format!("Untagged: {}", reference.familiar()))?,
@@ -115,8 +123,13 @@ pub(super) fn rm(room: &Room, options: &Rm) -> anyhow::Result<()> {
 pub(super) fn import(room: &Room, options: &Import) -> anyhow::Result<()> {
     let lease = room.store.lease()?;
     let name = options.tag.as_ref();
-    let found = archive::import(&room.store, &lease, &options.file, name)
-        .with_context(|| format!("cannot import {}", options.file.display()))?;
+    let found = archive::import(&room.store, &lease, &options.file, name);
+    if found.as_ref().is_err_and(ArchiveError::is_full) {
+        // Parts of it that came whole would keep the disk full.
+        drop(lease);
+        room.store.collect()?;
+    }
+    let found = found.with_context(|| format!("cannot import {}", options.file.display()))?;
     for (reference, target) in found {
         say(&format!("{} {}", reference.familiar(), target.digest))?;
     }

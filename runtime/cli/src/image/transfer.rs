@@ -1,7 +1,5 @@
 //! `image pull` and `image push`.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use image::progress::Progress;
 use image::{pull, push};
@@ -17,11 +15,15 @@ pub(super) fn pull(room: &Room, options: &Transfer) -> anyhow::Result<()> {
     let shown = Shown::start(!options.quiet);
     let keyring = super::keyring();
     let image = runtime()?.block_on(async {
-        let lease = Arc::new(room.store.lease()?);
+        let lease = room.store.lease()?;
         let (client, progress) = (super::client(), progress(&shown));
         pull::pull(&client, &room.store, &lease, reference, &keyring, &progress).await
     });
     shown.end();
+    if image.as_ref().is_err_and(pull::PullError::is_full) {
+        // Parts of it that came whole would keep the disk full.
+        room.store.collect()?;
+    }
     let image = image.with_context(|| format!("cannot pull {reference}"))?;
     match options.quiet {
         true => say(&image.target.digest.to_string()),

@@ -79,8 +79,11 @@ pub(crate) struct Ls {
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// The images.
-    #[arg(value_name = "REFERENCE", required = true, value_parser = reference)]
+    #[arg(value_name = "REFERENCE", required_unless_present = "unused", value_parser = reference)]
     pub(crate) references: Vec<Reference>,
+    /// All images that no run uses at the moment.
+    #[arg(long, conflicts_with = "references")]
+    pub(crate) unused: bool,
 }
 
 /// `inspect`.

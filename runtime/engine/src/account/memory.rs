@@ -1,5 +1,5 @@
-//! What a container has used of memory: its instances' own, and files that it wrote to volumes in
-//! memory.
+//! What a container has used of memory: its instances' own, files that it wrote to volumes in memory,
+//! and entries that it wrote to key-value buckets in memory.
 //!
 //! At the limit all instances of the container are ended, those of exec too, whichever of them
 //! asked for more and for whatever: so kubelet has the kernel do it with a container's processes
@@ -37,6 +37,8 @@ pub(super) struct Memory {
     peak: AtomicU64,
     /// How much of it lies in files of volumes in memory.
     in_files: AtomicU64,
+    /// How much of it lies in key-value buckets in memory.
+    in_buckets: AtomicU64,
     /// Whether its instances were ended for want of it.
     is_over: AtomicBool,
     /// The instances that run on it; those that have ended are gone.
@@ -46,8 +48,8 @@ pub(super) struct Memory {
 /// A request for memory that the container's limit forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the container asked for {} of memory in all{}, over its limit of {} (peak {}): raise resources.limits.memory or use less",
-    mebibytes(*.wanted), of_files(*.in_files), mebibytes(*.limit), mebibytes(*.peak)
+    "the container asked for {} of memory in all{}{}, over its limit of {} (peak {}): raise resources.limits.memory or use less",
+    mebibytes(*.wanted), of_files(*.in_files), of_buckets(*.in_buckets), mebibytes(*.limit), mebibytes(*.peak)
 )]
 pub struct OutOfMemory {
     /// What it would have used.
@@ -58,6 +60,24 @@ pub struct OutOfMemory {
     pub peak: u64,
     /// How much of that is files that it wrote to volumes in memory.
     pub in_files: u64,
+    /// How much of it is keys and values that it wrote to buckets in memory.
+    pub in_buckets: u64,
+}
+
+/// The part of its limit that a container keeps for its program when buckets fill the rest: else
+/// the next page that the program takes would be its end.
+const RESERVE: u64 = 16;
+
+/// An entry of a bucket that the container's limit forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the container uses {} of its limit of {}, {} of it in key-value buckets, which leave a sixteenth to the program: delete keys, or raise resources.limits.memory",
+    mebibytes(*.used), mebibytes(*.limit), mebibytes(*.in_buckets)
+)]
+pub(crate) struct NoRoom {
+    used: u64,
+    limit: u64,
+    in_buckets: u64,
 }
 
 /// Memory that the host keeps for a container, which counts as the container's until this is
@@ -94,6 +114,7 @@ impl Memory {
                 limit,
                 peak: self.peak(),
                 in_files: self.in_files.load(Relaxed),
+                in_buckets: self.in_buckets.load(Relaxed),
             });
         }
         self.peak.fetch_max(wanted, Relaxed);
@@ -126,6 +147,30 @@ impl Account {
             self.end_all(&why.exit());
             OverLimit
         })
+    }
+
+    /// Takes memory for an entry of a bucket, or says why not. Unlike for a file nobody is ended: the
+    /// guest is told, and something is left of its limit, so that it can go on.
+    pub(crate) fn take_entry(&self, bytes: u64) -> Result<(), NoRoom> {
+        let memory = &self.memory;
+        let limit = memory.limit.load(Relaxed);
+        let used = memory.used.load(Relaxed);
+        let is_left = limit == 0 || used.saturating_add(bytes) <= limit - limit / RESERVE;
+        if !is_left || self.grow(bytes).is_err() {
+            return Err(NoRoom {
+                used,
+                limit,
+                in_buckets: memory.in_buckets.load(Relaxed),
+            });
+        }
+        memory.in_buckets.fetch_add(bytes, Relaxed);
+        Ok(())
+    }
+
+    /// Gives back what an entry of a bucket took.
+    pub(crate) fn give_entry(&self, bytes: u64) {
+        self.memory.in_buckets.fetch_sub(bytes, Relaxed);
+        self.shrink(bytes);
     }
 
     /// Ends this one too when the account has no memory left.
@@ -229,6 +274,14 @@ fn of_files(bytes: u64) -> String {
     }
 }
 
+/// What entries of buckets take, if they take anything.
+fn of_buckets(bytes: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        bytes => format!(", {} of it in key-value buckets", mebibytes(bytes)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use model::runtime::Limits;
@@ -255,6 +308,7 @@ mod tests {
                 limit: 100,
                 peak: 60,
                 in_files: 0,
+                in_buckets: 0,
             })
         );
         assert!(!account.is_over(), "it may collect garbage and try again");

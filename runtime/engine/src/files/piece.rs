@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use volume::{FsError, Node};
 
-use super::{FileCall, Files};
+use super::{CALL, FileCall, Files};
 use crate::account::Held;
 
 /// The most that is read or written at once.
@@ -32,9 +32,10 @@ pub(crate) enum Position {
 impl Files {
     /// Begins to read a piece: at most so many bytes, and at most [`PIECE`].
     pub(crate) fn read(&self, node: &Node, offset: u64, size: usize) -> FileCall<Piece> {
-        let (node, size, own) = (node.clone(), size.min(PIECE), self.clone());
+        let (node, size) = (node.clone(), size.min(PIECE));
+        let held = self.hold(size + CALL);
         self.spawn(move || {
-            let held = own.hold(size)?;
+            let held = held?;
             let mut buffer = BytesMut::zeroed(size);
             let read = node.read_at(&mut buffer, offset)?;
             buffer.truncate(read);
@@ -52,7 +53,8 @@ impl Files {
         position: &mut Position,
         bytes: Bytes,
     ) -> FileCall<u64> {
-        let (node, at, held) = (node.clone(), *position, self.hold(bytes.len()));
+        let (node, at) = (node.clone(), *position);
+        let held = self.hold(bytes.len().saturating_add(CALL));
         if let Position::At(offset) = position {
             *offset = offset.saturating_add(bytes.len() as u64);
         }

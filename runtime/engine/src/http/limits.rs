@@ -68,10 +68,11 @@ pub(crate) const IDLE: Duration = Duration::from_secs(60);
 /// Of HTTP/2 a chunk of an answer counts: who takes less than a kilobyte a second is gone.
 pub(crate) const STALLED: Duration = Duration::from_secs(60);
 
-/// Bytes a second that a client has to send of a body while a guest waits for it: less than any line
-/// has, so that no honest upload is cut however long it takes, which a deadline for the whole would
-/// do; and enough that a place is not held for ever by a byte now and then. It may be in arrears by
-/// `STALLED`.
+/// Bytes that a client has to send of a body for each second that a guest waits for it. It may be in
+/// arrears by `STALLED`: a body that comes more slowly on average is cut after that, an honest one
+/// too, such as a few bytes now and then for hours. Less than any line has, so that an upload may
+/// take as long as it needs, which a deadline for the whole would not let it; and enough that a byte
+/// now and then does not hold a place for ever.
 pub(crate) const UPLOAD: u32 = 256;
 
 /// How long a guest has for the head of its answer once it has taken the last piece of its request:

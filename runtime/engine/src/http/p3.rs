@@ -152,15 +152,34 @@ fn begin(
     let request = request.into_http(&mut store, sent);
     let (request, options) = match request {
         Ok(made) => made,
-        Err(error) => return Ok(Err(error.downcast()?)),
+        Err(error) => return refusal(error.downcast()).map(Err),
     };
-    let request = request.map(|body| Transmitted::new(body, teller).boxed_unsync());
+    let (head, body) = request.into_parts();
+    let (body, unasked) = Transmitted::of_request(body, teller);
+    let request = Request::from_parts(head, body.boxed_unsync());
     let options = options.as_deref().copied().unwrap_or_default();
     let begun = match store.get().http.outgoing() {
         Ok(outgoing) => outgoing.send(request, options),
         Err(error) => return Ok(Err(error::as_p3(&error))),
     };
-    Ok(Ok(Box::pin(begun)))
+    Ok(Ok(Box::pin(async move {
+        let answer = begun.await;
+        if answer.is_ok() {
+            unasked.answered();
+        }
+        answer
+    })))
+}
+
+/// Why a request cannot be made. That the Host field has no room left beside a guest's own fields is
+/// the guest's mistake as well, and no trap.
+fn refusal(told: wasmtime::Result<ErrorCode>) -> wasmtime::Result<ErrorCode> {
+    match told {
+        Err(trap) if trap.is::<FieldMapError>() => {
+            Ok(ErrorCode::HttpRequestHeaderSectionSize(None))
+        }
+        told => told,
+    }
 }
 
 /// A path as it stands in a request: with neither path nor query, or a query alone, it is the root's.
@@ -226,6 +245,17 @@ mod tests {
             assert_eq!(parts.authority.unwrap(), authority, "{uri} {host:?}");
             assert_eq!(parts.path_and_query.unwrap(), path, "{uri} {host:?}");
         }
+    }
+
+    #[test]
+    fn a_head_too_large_is_no_trap() {
+        let full = refusal(Err(FieldMapError::TotalSizeTooBig.into()));
+        let code = ErrorCode::HttpRequestHeaderSectionSize(None);
+        assert_eq!(format!("{:?}", full.unwrap()), format!("{code:?}"));
+        let code = ErrorCode::HttpProtocolError;
+        let named = refusal(Ok(code.clone()));
+        assert_eq!(format!("{:?}", named.unwrap()), format!("{code:?}"));
+        assert!(refusal(Err(wasmtime::Error::msg("a defect"))).is_err());
     }
 
     #[test]

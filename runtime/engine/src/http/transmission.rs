@@ -1,4 +1,7 @@
 //! Whether a body was sent to its end: what a guest of WASI 0.3 is told of its own.
+//!
+//! Whoever sends a body need not ask it for its end. Where its length is known, or there can be none,
+//! hyper drops it over HTTP/1.1 as soon as nothing is left, or without a look at it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,13 +12,20 @@ use tokio::sync::oneshot;
 use wasmtime_wasi_http::Error;
 
 /// A body that tells how it fared.
-pub(super) struct Transmitted<B> {
+pub(super) struct Transmitted<B: Body<Data = Bytes> + Unpin> {
     body: B,
+    /// Nobody once it is told, or once the body has failed.
     teller: Option<Teller>,
+    /// Who tells instead, as long as nobody has asked for anything.
+    unasked: Option<oneshot::Sender<Teller>>,
 }
 
 /// Who tells; dropped without a word it tells that nothing was sent.
 pub(super) struct Teller(oneshot::Sender<()>);
+
+/// Tells of a request whose body nobody has asked for anything: that it is answered means that it was
+/// sent, where its body dropped alone could mean that there was no connection.
+pub(super) struct Unasked(oneshot::Receiver<Teller>);
 
 /// Who is told, and by whom.
 pub(super) fn told() -> (
@@ -30,17 +40,29 @@ pub(super) fn told() -> (
 // === impl Transmitted ===
 
 impl<B: Body<Data = Bytes> + Unpin> Transmitted<B> {
+    /// The body of an answer.
     pub(super) fn new(body: B, teller: Teller) -> Self {
         Self {
             body,
             teller: Some(teller),
+            unasked: None,
         }
     }
 
+    /// The body of a request, and who is to hear that it is answered.
+    pub(super) fn of_request(body: B, teller: Teller) -> (Self, Unasked) {
+        let (unasked, left) = oneshot::channel();
+        let body = Self {
+            body,
+            teller: Some(teller),
+            unasked: Some(unasked),
+        };
+        (body, Unasked(left))
+    }
+
     fn tell(&mut self) {
-        if let Some(Teller(teller)) = self.teller.take() {
-            // Nobody may want to know.
-            let _ = teller.send(());
+        if let Some(teller) = self.teller.take() {
+            teller.tell();
         }
     }
 }
@@ -53,6 +75,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Transmitted<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.unasked = None;
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         match &frame {
             // Whoever knows that it is the last piece asks for no other.
@@ -73,11 +96,99 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Transmitted<B> {
     }
 }
 
+impl<B: Body<Data = Bytes> + Unpin> Drop for Transmitted<B> {
+    fn drop(&mut self) {
+        let left = self.body.size_hint().exact();
+        let is_over = left == Some(0) || self.body.is_end_stream();
+        match self.unasked.take() {
+            // One of unknown length was not to be sent: a GET has none.
+            Some(unasked) if is_over || left.is_none() => {
+                if let Some(teller) = self.teller.take() {
+                    // Where it is answered already, it was without its body.
+                    let _ = unasked.send(teller);
+                }
+            }
+            None if is_over => self.tell(),
+            Some(_) | None => {}
+        }
+    }
+}
+
+// === impl Teller ===
+
+impl Teller {
+    fn tell(self) {
+        // Nobody may want to know.
+        let _ = self.0.send(());
+    }
+}
+
+// === impl Unasked ===
+
+impl Unasked {
+    /// The head of the answer is there.
+    pub(super) fn answered(mut self) {
+        if let Ok(teller) = self.0.try_recv() {
+            teller.tell();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http_body_util::{BodyExt as _, Empty, Full};
 
     use super::*;
+
+    /// So many bytes, one in each frame, and who knows what comes then.
+    struct Counted(u64);
+
+    impl Body for Counted {
+        type Data = Bytes;
+        type Error = Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+            self.0 = self.0.saturating_sub(1);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_no_more_was_sent() {
+        for (length, frames, is_sent) in [(0, 0, true), (2, 2, true), (2, 1, false), (2, 0, false)]
+        {
+            let (teller, sent) = told();
+            let mut body = Transmitted::new(Counted(length), teller);
+            for _ in 0..frames {
+                assert!(body.frame().await.is_some());
+            }
+            drop(body);
+            assert_eq!(sent.await.is_ok(), is_sent, "{frames} of {length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_body_was_sent_once_it_is_answered() {
+        for (length, is_answered, is_sent) in [(0, true, true), (0, false, false), (2, true, false)]
+        {
+            let (teller, sent) = told();
+            let (body, unasked) = Transmitted::of_request(Counted(length), teller);
+            drop(body);
+            if is_answered {
+                unasked.answered();
+            } else {
+                drop(unasked);
+            }
+            assert_eq!(sent.await.is_ok(), is_sent, "{length} {is_answered}");
+        }
+    }
 
     #[tokio::test]
     async fn what_was_sent_to_its_end_is_told_apart_from_what_was_not() {

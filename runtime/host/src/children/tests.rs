@@ -72,6 +72,7 @@ fn instance(id: u64, pod: u64) -> InstanceSpec {
         },
         args: Vec::new(),
         env: Vec::new(),
+        declared_env: 0,
         working_dir: "/".to_owned(),
         mounts: Vec::new(),
         read_only_root: false,

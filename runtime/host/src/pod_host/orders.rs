@@ -135,6 +135,8 @@ impl Inner {
             image: Arc::clone(&run.image),
             args: run.spec.args.clone(),
             env: run.spec.env.clone(),
+            declared: run.spec.declared_env,
+            buckets: pod.buckets.clone(),
             working_dir: run.spec.working_dir.clone(),
             net: pod.net.for_instance(),
             files: run.files.clone(),

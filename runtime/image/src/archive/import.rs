@@ -7,14 +7,19 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::gunzip::Gunzip;
+use super::bounded::Bounded;
 use super::members::Members;
 use super::{ArchiveError, failed};
+use crate::decompress;
+use crate::manifest::media::Compression;
 use crate::manifest::{Config, Descriptor, Document, ManifestError, media};
 use crate::pull::{self, PullError};
 use crate::reference::Reference;
 use crate::store::{Lease, Store};
 use crate::{kind, limits};
+
+/// How many bytes tell how an archive is compressed.
+const MAGIC: u64 = 4;
 
 /// An image of `docker save`.
 #[derive(Deserialize)]
@@ -27,7 +32,7 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// Brings the images of an archive (a tar, one compressed with gzip, or a directory with an OCI
+/// Brings the images of an archive (a tar, one compressed with gzip or zstd, or a directory with an OCI
 /// layout; `-` for standard input) into the store, and answers their names. `name` is given to one
 /// that has none. Reads all of it: not to be called where tasks run.
 ///
@@ -73,15 +78,15 @@ pub fn import(
     }
 }
 
-fn read_tar(members: &mut Members<'_>, reader: impl Read) -> Result<(), ArchiveError> {
-    let mut reader = BufReader::new(reader);
-    let is_gzip = {
-        let start = std::io::BufRead::fill_buf(&mut reader).map_err(failed("read the archive"))?;
-        start.starts_with(&[0x1f, 0x8b])
-    };
-    match is_gzip {
-        true => members.read_tar(Gunzip::new(reader)),
-        false => members.read_tar(reader),
+fn read_tar(members: &mut Members<'_>, mut reader: impl Read) -> Result<(), ArchiveError> {
+    let mut start = Vec::new();
+    let read = reader.by_ref().take(MAGIC).read_to_end(&mut start);
+    read.map_err(failed("read the archive"))?;
+    let compression = decompress::told_by(&start);
+    let whole = BufReader::new(start.as_slice().chain(reader));
+    match compression {
+        Compression::None => members.read_tar(whole),
+        packed => members.read_tar(Bounded::new(whole, packed)),
     }
 }
 
@@ -210,10 +215,22 @@ fn docker(
 }
 
 fn parse_saved(bytes: &[u8]) -> Result<Vec<Saved>, ArchiveError> {
-    serde_json::from_slice(bytes).map_err(|error| ArchiveError::Member {
+    let parsed = serde_json::from_slice(bytes).map_err(|error| ArchiveError::Member {
         member: "manifest.json".to_owned(),
         why: error.to_string(),
-    })
+    });
+    let saved: Vec<Saved> = parsed?;
+    let names = saved
+        .iter()
+        .map(|image| image.repo_tags.iter().flatten().count());
+    // One without a name counts as well.
+    match names.map(|count| count.max(1)).sum::<usize>() > limits::ARCHIVE_IMAGES {
+        true => Err(ArchiveError::TooMany {
+            what: "images and names of images",
+            limit: limits::ARCHIVE_IMAGES,
+        }),
+        false => Ok(saved),
+    }
 }
 
 fn reference(name: &str) -> Result<Reference, ArchiveError> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{ArchiveError, failed};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::limits;
-use crate::store::{Claim, Lease, Store};
+use crate::store::{self, Claim, Lease, Store};
 
 /// What an archive holds.
 pub(super) struct Members<'a> {
@@ -217,22 +217,17 @@ impl<'a> Members<'a> {
 
     /// One whose digest is known only when it was read: through a file of ours.
     fn store_unnamed(&self, size: u64, content: &mut impl Read) -> Result<Digest, ArchiveError> {
-        let path = self.store.staged("member");
-        let write = || failed(format!("write {}", path.display()));
-        let options = File::options()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .open(&path);
-        let mut file = options.map_err(write())?;
+        let stage = self.store.stage_file("member")?;
+        let path = stage.path().to_owned();
+        let write = |error| ArchiveError::from(store::failed("write", &path)(error));
         // It has no name from now on, and goes with us.
-        std::fs::remove_file(&path).map_err(write())?;
+        let mut file = stage.unname()?;
         let mut hasher = Hasher::new(Algorithm::Sha256);
         each_chunk(content, size, |chunk| {
             hasher.update(chunk);
-            file.write_all(chunk).map_err(write())
+            file.write_all(chunk).map_err(write)
         })?;
-        file.seek(SeekFrom::Start(0)).map_err(write())?;
+        file.seek(SeekFrom::Start(0)).map_err(write)?;
         let digest = hasher.finish();
         self.store_as(&digest, size, &mut file)?;
         Ok(digest)

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::digest::Digest;
 use crate::kind::Kind;
+use crate::limits;
 use crate::pull::{local, of_target};
 use crate::reference::Reference;
-use crate::testing::{self, Entry, gzip, tar};
+use crate::testing::{self, Entry, gzip, tar, zstd};
 
 fn reference(text: &str) -> Reference {
     text.parse().expect("a reference")
@@ -75,6 +76,13 @@ fn the_old_form_of_docker_save_is_read() {
     let wanted = Ok(vec!["app:1".to_owned(), "r.example/app:2".to_owned()]);
     assert_eq!(imported(&archive, None), wanted);
     assert_eq!(imported(&gzip(&archive), None), wanted);
+    assert_eq!(imported(&zstd(&archive), None), wanted);
+    let skipped = [
+        &[0x5f, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 7],
+        zstd(&archive).as_slice(),
+    ]
+    .concat();
+    assert_eq!(imported(&skipped, None), wanted);
 }
 
 #[test]
@@ -122,6 +130,23 @@ fn what_is_exported_is_imported_again() {
         import(&third, &lease, &unpacked, None).expect("imported"),
         found
     );
+}
+
+#[test]
+fn an_archive_of_more_images_than_any_is_refused() {
+    let image = json!({"Config": "c.json", "Layers": [], "RepoTags": null});
+    let named = json!({"Config": "c.json", "RepoTags": vec!["a:1"; limits::ARCHIVE_IMAGES + 1]});
+    for images in [
+        json!(vec![image; limits::ARCHIVE_IMAGES + 1]),
+        json!([named]),
+    ] {
+        let archive = tar(&[
+            Entry::File("c.json", b"{}"),
+            Entry::File("manifest.json", images.to_string().as_bytes()),
+        ]);
+        let error = imported(&archive, None).expect_err("refused");
+        assert!(error.contains("more than 1024 images"), "{error}");
+    }
 }
 
 #[test]

@@ -103,9 +103,7 @@ impl Asker<'_> {
         }
         // Where the registry's own authority is not the system's, its token server's is not either.
         let mut url = url;
-        url.target
-            .authorities
-            .clone_from(&self.registry.authorities);
+        url.target.trust.clone_from(&self.registry.trust);
         Ok(url)
     }
 

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -15,16 +14,15 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::RegistryError;
-use super::target::Target;
+use super::target::{Target, Trust};
+use super::{RegistryError, trust};
 use crate::limits;
 
 /// What we call ourselves.
@@ -40,8 +38,8 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 #[derive(Default)]
 pub(super) struct Connections {
     open: Mutex<HashMap<Target, Vec<Open>>>,
-    /// Whom we believe, by the file of further authorities.
-    trust: Mutex<HashMap<Option<PathBuf>, Arc<ClientConfig>>>,
+    /// Whom we believe, by what settings say of it.
+    trust: Mutex<HashMap<Trust, Arc<ClientConfig>>>,
 }
 
 struct Open {
@@ -141,16 +139,16 @@ impl Connections {
         kept.push(open);
     }
 
-    /// Whom we believe: the system's authorities, and those of a file. They are read once.
+    /// Whom we believe: the system's authorities, and what settings say. Files are read once.
     async fn trust(&self, target: &Target) -> Result<Arc<ClientConfig>, RegistryError> {
-        if let Some(known) = lock(&self.trust).get(&target.authorities) {
+        if let Some(known) = lock(&self.trust).get(&target.trust) {
             return Ok(Arc::clone(known));
         }
-        let file = target.authorities.clone();
-        let reading = tokio::task::spawn_blocking(move || read_trust(file.as_deref()));
+        let settings = target.trust.clone();
+        let reading = tokio::task::spawn_blocking(move || trust::read(&settings));
         let read = reading.await.unwrap_or_else(|error| Err(error.to_string()));
         let trust = read.map_err(|why| unreachable(target, &why))?;
-        lock(&self.trust).insert(target.authorities.clone(), Arc::clone(&trust));
+        lock(&self.trust).insert(target.trust.clone(), Arc::clone(&trust));
         Ok(trust)
     }
 }
@@ -170,31 +168,6 @@ where
         sender,
         _task: AbortOnDropHandle::new(task),
     })
-}
-
-fn read_trust(file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(native.certs);
-    if let Some(file) = file {
-        let wrong =
-            |why: String| format!("cannot read the authorities in {}: {why}", file.display());
-        let found = CertificateDer::pem_file_iter(file).map_err(|e| wrong(e.to_string()))?;
-        for authority in found {
-            let authority = authority.map_err(|e| wrong(e.to_string()))?;
-            roots.add(authority).map_err(|e| wrong(e.to_string()))?;
-        }
-    }
-    if roots.is_empty() {
-        return Err("this machine has no certificate authorities: install ca-certificates, or name a file with `ca` in the registry's hosts.toml".to_owned());
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 fn unreachable(target: &Target, why: &str) -> RegistryError {

@@ -27,7 +27,7 @@ pub enum RegistryError {
         why: String,
     },
     /// It says nothing, or so little that it is as good as nothing.
-    #[error("{url}: nothing came for {} s", after.as_secs())]
+    #[error("{url}: next to nothing came for {} s", after.as_secs())]
     Silent {
         /// What was asked for.
         url: String,
@@ -85,6 +85,11 @@ pub enum RegistryError {
     /// Credentials cannot be had.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// Nobody may be asked.
+    #[error(
+        "no server of this registry has the capability that is needed (resolve for what a tag leads to, pull for content, push): add it in its hosts.toml, or name the image by its digest"
+    )]
+    NotCapable,
     /// The settings of this registry are of no use.
     #[error("{path}: {why}")]
     Settings {

@@ -1,17 +1,15 @@
 //! How registries are reached: https, but http on this machine; mirrors where settings name some.
 //!
 //! Settings are containerd's: a directory with a folder for each registry (or `_default`), in it
-//! `hosts.toml` with `server` and `[host."URL"]` tables of `capabilities` and `ca`.
+//! `hosts.toml`.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-use super::RegistryError;
+use super::settings::{Host, Settings};
 use super::target::{Target, Url};
+use super::{Access, RegistryError};
 use crate::reference::DOCKER;
 
 /// Where Docker's registry really is.
@@ -37,26 +35,18 @@ pub struct Endpoint {
     /// Whether it is the host and port that the reference names. Credentials for the reference are
     /// for that, whatever settings take for the registry.
     pub(super) is_named: bool,
+    pub(super) capabilities: Capabilities,
 }
 
-#[derive(Deserialize)]
-struct Settings {
-    #[serde(default)]
-    server: Option<String>,
-    #[serde(default)]
-    host: BTreeMap<String, Host>,
-}
-
-#[derive(Deserialize)]
-struct Host {
-    #[serde(default)]
-    capabilities: Option<Vec<String>>,
-    #[serde(default)]
-    ca: Option<PathBuf>,
-    #[serde(default)]
-    skip_verify: bool,
-    #[serde(default)]
-    override_path: bool,
+/// What a server may be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Capabilities {
+    /// Content, by its digest.
+    pub(super) pull: bool,
+    /// What a tag leads to: who answers that says what runs.
+    pub(super) resolve: bool,
+    /// To take content.
+    pub(super) push: bool,
 }
 
 // === impl Hosts ===
@@ -74,43 +64,35 @@ impl Hosts {
         }
     }
 
-    /// The servers of a registry, in the order in which they are asked; the registry itself last.
+    /// The servers of a registry, in the order in which they are asked: as the settings have them,
+    /// the registry itself last where they do not name it.
     pub(super) fn endpoints(&self, registry: &str) -> Result<Vec<Endpoint>, RegistryError> {
         let named = own(registry)?;
         let Some((path, settings)) = self.settings(registry)? else {
             return Ok(vec![named]);
         };
-        let wrong = |why: String| RegistryError::Settings {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let wrong = |error: RegistryError| RegistryError::Settings {
             path: path.display().to_string(),
-            why,
+            why: error.to_string(),
         };
-        let own = match &settings.server {
-            Some(server) => endpoint(server, false).map_err(|e| wrong(e.to_string()))?,
+        let mut own = match &settings.server {
+            Some(server) => endpoint(server, settings.own.override_path).map_err(wrong)?,
             None => named.clone(),
         };
-        let mut endpoints = Vec::new();
-        for (server, host) in &settings.host {
-            let capabilities = host.capabilities.as_deref();
-            let pulls = capabilities.is_none_or(|list| list.iter().any(|it| it == "pull"));
-            if !pulls {
-                continue;
-            }
-            if host.skip_verify {
-                return Err(wrong(format!(
-                    "skip_verify of {server:?} is not supported: name the server's authority with `ca`"
-                )));
-            }
-            let mut endpoint =
-                endpoint(server, host.override_path).map_err(|e| wrong(e.to_string()))?;
-            let folder = path.parent().unwrap_or(Path::new("/"));
-            endpoint.target.authorities = host.ca.as_ref().map(|ca| folder.join(ca));
+        own.set(&settings.own, folder);
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for (server, host) in &settings.hosts {
+            let mut endpoint = endpoint(server, host.override_path).map_err(wrong)?;
+            endpoint.set(host, folder);
             endpoint.is_mirror = !endpoint.target.is_same(&own.target);
             endpoints.push(endpoint);
         }
-        // Mirrors first; a table for the registry itself is its settings.
-        endpoints.sort_by_key(|endpoint| !endpoint.is_mirror);
-        if endpoints.last().is_none_or(|last| last.is_mirror) {
-            endpoints.push(own);
+        // A table for the registry itself says how it is reached and when it is asked, and takes
+        // nothing from it: containerd asks it once more at the end.
+        match endpoints.iter_mut().find(|it| !it.is_mirror) {
+            Some(table) => table.capabilities = table.capabilities.or(own.capabilities),
+            None => endpoints.push(own),
         }
         for endpoint in &mut endpoints {
             endpoint.is_named = endpoint.target.is_at_same_port(&named.target);
@@ -122,7 +104,14 @@ impl Hosts {
         let Some(directory) = &self.directory else {
             return Ok(None);
         };
-        for name in [registry, "_default"] {
+        // containerd's own folders for registries with a port end in `_PORT_`.
+        let with_port = registry.rsplit_once(':').filter(|(_, port)| is_port(port));
+        let with_port = with_port.map(|(host, port)| format!("{host}_{port}_"));
+        for name in with_port
+            .as_deref()
+            .into_iter()
+            .chain([registry, "_default"])
+        {
             let path = directory.join(name).join("hosts.toml");
             let wrong = |why: String| RegistryError::Settings {
                 path: path.display().to_string(),
@@ -136,8 +125,7 @@ impl Hosts {
                 _ => {}
             }
             let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
-            let settings =
-                toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
+            let settings = Settings::parse(&text).map_err(wrong)?;
             return Ok(Some((path, settings)));
         }
         Ok(None)
@@ -152,7 +140,7 @@ fn own(registry: &str) -> Result<Endpoint, RegistryError> {
         registry
     };
     let bare = match host.rsplit_once(':') {
-        Some((bare, port)) if port.parse::<u16>().is_ok() => bare,
+        Some((bare, port)) if is_port(port) => bare,
         _ => host,
     };
     let bare = bare.trim_matches(['[', ']']);
@@ -165,6 +153,10 @@ fn own(registry: &str) -> Result<Endpoint, RegistryError> {
     let mut own = endpoint(&format!("{scheme}://{host}"), false)?;
     own.is_named = true;
     Ok(own)
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
 }
 
 fn endpoint(server: &str, is_whole: bool) -> Result<Endpoint, RegistryError> {
@@ -183,16 +175,56 @@ fn endpoint(server: &str, is_whole: bool) -> Result<Endpoint, RegistryError> {
         prefix,
         is_mirror: false,
         is_named: false,
+        capabilities: Capabilities::ALL,
     })
 }
 
 // === impl Endpoint ===
 
 impl Endpoint {
+    /// Takes what settings say of it.
+    fn set(&mut self, host: &Host, folder: &Path) {
+        self.target.trust = host.trust(folder);
+        self.capabilities = host.capabilities();
+    }
+
+    /// Whether it may be asked for anything of this.
+    pub(super) fn is_for(&self, access: Access) -> bool {
+        let Capabilities {
+            pull,
+            resolve,
+            push,
+        } = self.capabilities;
+        match access {
+            Access::Pull => pull || resolve,
+            // What is pushed belongs to the registry, not to who copies it.
+            Access::Push => push && !self.is_mirror,
+        }
+    }
+
     pub(super) fn url(&self, path: &str) -> Url {
         Url {
             target: self.target.clone(),
             path: format!("{}/{path}", self.prefix),
+        }
+    }
+}
+
+// === impl Capabilities ===
+
+impl Capabilities {
+    /// Whatever there is.
+    pub(super) const ALL: Self = Self {
+        pull: true,
+        resolve: true,
+        push: true,
+    };
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            pull: self.pull || other.pull,
+            resolve: self.resolve || other.resolve,
+            push: self.push || other.push,
         }
     }
 }
@@ -253,56 +285,97 @@ mod tests {
             ),
         ];
         for (registry, text, wanted) in cases {
-            let folder = tempfile::tempdir().expect("a folder");
-            let settings = folder.path().join("_default");
-            fs::create_dir(&settings).expect("made");
-            fs::write(settings.join("hosts.toml"), &text).expect("written");
-            let hosts = Hosts::in_directory(folder.path());
+            let (_folder, hosts) = settings(&[("_default", &text)]);
             let endpoints = hosts.endpoints(registry).expect("endpoints");
             let named: Vec<bool> = endpoints.iter().map(|it| it.is_named).collect();
             assert_eq!(named, wanted, "{registry}: {text}");
         }
     }
 
-    #[test]
-    fn mirrors_are_asked_first() {
+    /// A folder of settings: registries, and what stands in the file of each.
+    fn settings(files: &[(&str, &str)]) -> (tempfile::TempDir, Hosts) {
         let folder = tempfile::tempdir().expect("a folder");
-        let write = |registry: &str, text: &str| {
+        for (registry, text) in files {
             let folder = folder.path().join(registry);
             fs::create_dir_all(&folder).expect("made");
             fs::write(folder.join("hosts.toml"), text).expect("written");
-        };
-        write(
-            "docker.io",
-            "server = \"https://registry-1.docker.io\"\n\
-             [host.\"http://mirror.example:5000\"]\ncapabilities = [\"pull\", \"resolve\"]\n\
-             [host.\"https://push.example\"]\ncapabilities = [\"push\"]\n",
-        );
-        write(
-            "r.example",
-            "[host.\"https://r.example\"]\nca = \"ca.pem\"\n",
-        );
-        write(
-            "[::1]:5000",
-            "server = \"https://[::1]:5000\"\n[host.\"https://[::1]:5000\"]\nca = \"ca.pem\"\n",
-        );
-        write("bad.example", "[host");
+        }
         let hosts = Hosts::in_directory(folder.path());
-        let docker = [
-            "http://mirror.example:5000/v2/a",
-            "https://registry-1.docker.io/v2/a",
+        (folder, hosts)
+    }
+
+    #[test]
+    fn mirrors_are_asked_as_they_are_written_and_the_registry_last() {
+        let docker = "server = \"https://registry-1.docker.io\"\n\
+             [host.\"http://z.example:5000\"]\ncapabilities = [\"pull\", \"resolve\"]\n\
+             [host.\"https://a.example/cache\"]\n\
+             [host.\"https://b.example/v2/cache\"]\noverride_path = true\n";
+        let itself_first = "[host.\"https://r.example\"]\nca = \"ca.pem\"\n\
+            [host.\"https://a.example\"]\nca = \"a.pem\"\n";
+        let six = "server = \"https://[::1]:5000\"\n[host.\"https://[::1]:5000\"]\n";
+        let whole = "server = \"https://w.example/own/path\"\noverride_path = true\nca = \"w.pem\"";
+        let files = [
+            ("docker.io", docker),
+            ("r.example", itself_first),
+            ("[::1]_5000_", six),
+            ("w.example", whole),
+            ("bad.example", "[host"),
         ];
-        assert_eq!(shown(&hosts, "docker.io"), docker);
-        let own = hosts.endpoints("r.example").expect("endpoints");
-        let ca = folder.path().join("r.example/ca.pem");
-        assert_eq!(own[0].target.authorities.as_deref(), Some(ca.as_path()));
-        assert!(own.len() == 1 && !own[0].is_mirror);
-        let six = hosts.endpoints("[::1]:5000").expect("endpoints");
-        assert!(six.len() == 1 && !six[0].is_mirror && six[0].target.tls);
+        let (folder, hosts) = settings(&files);
+        let cases: [(&str, &[&str]); 5] = [
+            (
+                "docker.io",
+                &[
+                    "http://z.example:5000/v2/a",
+                    "https://a.example/cache/v2/a",
+                    "https://b.example/v2/cache/a",
+                    "https://registry-1.docker.io/v2/a",
+                ],
+            ),
+            (
+                "r.example",
+                &["https://r.example/v2/a", "https://a.example/v2/a"],
+            ),
+            ("[::1]:5000", &["https://[::1]:5000/v2/a"]),
+            ("w.example", &["https://w.example/own/path/a"]),
+            ("other.example", &["https://other.example/v2/a"]),
+        ];
+        for (registry, wanted) in cases {
+            assert_eq!(shown(&hosts, registry), wanted);
+        }
+        let authorities = |registry: &str, number: usize| {
+            let endpoints = hosts.endpoints(registry).expect("endpoints");
+            endpoints[number].target.trust.authorities.clone()
+        };
+        let path = |text: &str| vec![folder.path().join(text)];
+        assert_eq!(authorities("r.example", 0), path("r.example/ca.pem"));
+        assert_eq!(authorities("r.example", 1), path("r.example/a.pem"));
+        assert_eq!(authorities("w.example", 0), path("w.example/w.pem"));
         assert!(hosts.endpoints("bad.example").is_err());
-        assert_eq!(
-            shown(&hosts, "other.example"),
-            ["https://other.example/v2/a"]
-        );
+    }
+
+    #[test]
+    fn who_may_be_asked_for_what_the_settings_say() {
+        let table = |server: &str, capabilities: &str| {
+            format!("[host.\"https://{server}\"]\ncapabilities = [{capabilities}]\n")
+        };
+        let only_pull = "capabilities = [\"pull\"]\n".to_owned() + &table("m.example", "");
+        let push = table("m.example", "\"push\"");
+        let itself = table("r.example", "\"push\"");
+        // For each server whether it is for pulling, for tags, and for pushing.
+        let cases = [
+            (only_pull, vec![[false; 3], [true, false, false]]),
+            (push, vec![[false; 3], [true; 3]]),
+            (itself, vec![[true; 3]]),
+        ];
+        for (text, wanted) in cases {
+            let (_folder, hosts) = settings(&[("r.example", &text)]);
+            let endpoints = hosts.endpoints("r.example").expect("endpoints");
+            let found = endpoints.iter().map(|it| {
+                let tags = it.capabilities.resolve;
+                [it.is_for(Access::Pull), tags, it.is_for(Access::Push)]
+            });
+            assert_eq!(found.collect::<Vec<_>>(), wanted, "{text}");
+        }
     }
 }

@@ -83,6 +83,19 @@ impl Session {
         }
     }
 
+    /// Whether it may say what a reference leads to: content of a digest anybody may bring.
+    pub(crate) fn may_say(&self, reference: &Reference) -> bool {
+        match reference.digest() {
+            Some(_) => self.may_pull(),
+            None => self.endpoint.capabilities.resolve,
+        }
+    }
+
+    /// Whether it may bring content.
+    pub(crate) fn may_pull(&self) -> bool {
+        self.endpoint.capabilities.pull
+    }
+
     /// The digest that a tag leads to; nothing where the registry does not say it by itself.
     ///
     /// # Errors

@@ -13,8 +13,17 @@ pub(super) struct Target {
     pub(super) host: String,
     /// The port.
     pub(super) port: u16,
-    /// A file with the authorities that it may show besides the system's.
-    pub(super) authorities: Option<std::path::PathBuf>,
+    /// Whose word for it is taken.
+    pub(super) trust: Trust,
+}
+
+/// Whose certificates a server may show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Trust {
+    /// Files with authorities besides the system's.
+    pub(super) authorities: Vec<std::path::PathBuf>,
+    /// Anybody's: its owner says so.
+    pub(super) is_blind: bool,
 }
 
 /// A server, and what is asked for there.
@@ -85,7 +94,7 @@ impl Url {
                 tls,
                 host,
                 port,
-                authorities: None,
+                trust: Trust::default(),
             },
             path: path.to_owned(),
         })
@@ -103,7 +112,7 @@ impl Url {
                 });
             }
             if url.target.is_same(&self.target) {
-                url.target.authorities.clone_from(&self.target.authorities);
+                url.target.trust.clone_from(&self.target.trust);
             }
             return Ok(url);
         }

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Store, StoreError, failed, is_still, open_lock};
+use super::stage::opened;
+use super::{Record, Store, StoreError, failed, is_still};
 use crate::digest::Digest;
 use crate::manifest::Document;
 use crate::{limits, root};
@@ -42,7 +43,43 @@ impl Store {
     /// When the store cannot be locked, listed, or read as far as it has to be to know what stays:
     /// then nothing is deleted. What cannot be deleted stays.
     pub fn collect(&self) -> Result<Collected, StoreError> {
+        let mut gone = Collected::default();
+        let doomed = {
+            let _alone = self.lock(FlockOperation::LockExclusive)?;
+            let marked = self.marked()?;
+            let mut doomed = self.doom_blobs(&marked.digests, &mut gone)?;
+            doomed.extend(self.doom_roots(&marked.roots, &mut gone)?);
+            doomed
+        };
+        // Out of everybody's way, and nobody waits for what takes long. Where this ends halfway,
+        // the rest is what nobody works on.
+        for path in doomed {
+            delete(&path);
+        }
+        self.collect_stages()?;
+        Ok(gone)
+    }
+
+    /// Forgets the names that lead to nothing which a living process holds; answers them.
+    ///
+    /// # Errors
+    /// When the store cannot be locked or read, or a name cannot be deleted.
+    pub fn forget_unused(&self) -> Result<Vec<Record>, StoreError> {
         let _alone = self.lock(FlockOperation::LockExclusive)?;
+        let mut used = Marked::default();
+        for digest in self.held()?.digests {
+            self.mark(&mut used, digest)?;
+        }
+        let mut forgotten = self.records()?;
+        forgotten.retain(|record| !used.digests.contains(&record.target.digest));
+        for record in &forgotten {
+            self.forget_name(&record.reference)?;
+        }
+        Ok(forgotten)
+    }
+
+    /// What names lead to, and living processes hold.
+    fn marked(&self) -> Result<Marked, StoreError> {
         let held = self.held()?;
         let mut marked = Marked::default();
         marked.roots.extend(held.roots);
@@ -52,20 +89,7 @@ impl Store {
         for record in self.records()? {
             self.mark(&mut marked, record.target.digest)?;
         }
-        let mut gone = Collected::default();
-        for digest in self.blobs()? {
-            if marked.digests.contains(&digest) {
-                continue;
-            }
-            let size = self.size(&digest).unwrap_or_default();
-            if fs::remove_file(self.blob_path(&digest)).is_ok() {
-                gone.blobs += 1;
-                gone.bytes += size;
-            }
-        }
-        gone.roots = self.collect_roots(&marked.roots)?;
-        self.collect_halves()?;
-        Ok(gone)
+        Ok(marked)
     }
 
     /// Marks a blob and all that it leads to.
@@ -86,8 +110,9 @@ impl Store {
         Ok(())
     }
 
-    /// The document that a blob is; nothing where it is not here, or none. An error is neither:
-    /// what such a blob leads to is not known.
+    /// The document that a blob is; nothing where it is not here, or none. One that was changed on
+    /// the disk is none: nobody can use what it led to, but those whose leases name it. An error is
+    /// neither: what such a blob leads to is not known.
     fn leads(&self, digest: &Digest) -> Result<Option<Document>, StoreError> {
         let path = self.blob_path(digest);
         let about = match fs::symlink_metadata(&path) {
@@ -101,79 +126,89 @@ impl Store {
         match self.document(digest) {
             Ok(document) => Ok(Some(document)),
             Err(StoreError::Absent(_) | StoreError::Document { .. }) => Ok(None),
+            Err(error @ StoreError::WrongDigest { .. }) => {
+                tracing::warn!("{error}: pull or import its image again");
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
 
-    fn collect_roots(&self, marked: &HashSet<String>) -> Result<u64, StoreError> {
-        let folder = self.room("roots");
-        let mut gone = 0;
-        for entry in fs::read_dir(&folder)
-            .map_err(failed("list", &folder))?
-            .flatten()
-        {
-            let name = entry.file_name();
-            if marked.contains(&*name.to_string_lossy()) {
-                continue;
-            }
-            // Out of the way first: half a root must not be taken for a whole one.
-            let doomed = self.staged("root");
-            if fs::rename(entry.path(), &doomed).is_ok() {
-                let _ = fs::remove_dir_all(&doomed);
-                gone += 1;
+    fn doom_blobs(
+        &self,
+        marked: &HashSet<Digest>,
+        gone: &mut Collected,
+    ) -> Result<Vec<PathBuf>, StoreError> {
+        let mut doomed = Vec::new();
+        for digest in self.blobs()?.into_iter().filter(|it| !marked.contains(it)) {
+            let size = self.size(&digest).unwrap_or_default();
+            if let Some(path) = self.doom(&self.blob_path(&digest)) {
+                gone.blobs += 1;
+                gone.bytes += size;
+                doomed.push(path);
             }
         }
-        Ok(gone)
+        Ok(doomed)
+    }
+
+    fn doom_roots(
+        &self,
+        marked: &HashSet<String>,
+        gone: &mut Collected,
+    ) -> Result<Vec<PathBuf>, StoreError> {
+        let folder = self.room("roots");
+        let entries = fs::read_dir(&folder).map_err(failed("list", &folder))?;
+        let mut doomed = Vec::new();
+        for entry in entries.flatten() {
+            if marked.contains(&*entry.file_name().to_string_lossy()) {
+                continue;
+            }
+            if let Some(path) = self.doom(&entry.path()) {
+                gone.roots += 1;
+                doomed.push(path);
+            }
+        }
+        Ok(doomed)
+    }
+
+    /// Takes something out of everybody's way: half a root must not be taken for a whole one.
+    fn doom(&self, path: &Path) -> Option<PathBuf> {
+        let doomed = self.staged("doomed");
+        fs::rename(path, &doomed).is_ok().then_some(doomed)
     }
 
     /// Deletes what was left in `ingest/`: stages at once, halves of blobs after a day.
-    fn collect_halves(&self) -> Result<(), StoreError> {
+    fn collect_stages(&self) -> Result<(), StoreError> {
         let folder = self.room("ingest");
-        for entry in fs::read_dir(&folder)
-            .map_err(failed("list", &folder))?
-            .flatten()
-        {
+        let entries = fs::read_dir(&folder).map_err(failed("list", &folder))?;
+        for entry in entries.flatten() {
             let path = entry.path();
-            let name = entry.file_name();
-            let is_half = name.to_string_lossy().starts_with("sha");
-            if is_half && !is_old(&path) || is_of_a_living_process(&name.to_string_lossy()) {
+            let is_half = entry.file_name().to_string_lossy().starts_with("sha");
+            if is_half && !is_old(&path) {
                 continue;
             }
-            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_directory {
-                let _ = fs::remove_dir_all(&path);
-                continue;
-            }
-            let Ok(file) = open_lock(&path) else { continue };
-            let alone = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            let Ok(file) = opened(&path) else { continue };
+            let is_free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
             // Still locked while it goes: whoever opened it meanwhile sees that it is gone.
-            if alone && is_still(&path, &file) {
-                let _ = fs::remove_file(&path);
+            if is_free && is_still(&path, &file) {
+                delete(&path);
             }
-            drop(file);
         }
         Ok(())
     }
+}
+
+/// Deletes a file, or a directory with all in it; what cannot be deleted stays.
+fn delete(path: &Path) {
+    let is_directory = fs::symlink_metadata(path).is_ok_and(|about| about.is_dir());
+    let _ = match is_directory {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    };
 }
 
 fn is_old(path: &Path) -> bool {
     let modified = fs::symlink_metadata(path).and_then(|about| about.modified());
     let age = modified.map(|time| SystemTime::now().duration_since(time));
     matches!(age, Ok(Ok(age)) if age > HALF)
-}
-
-/// Whether a stage, `<what>-<chance>-<process>-<number>.tmp`, may still be worked on.
-fn is_of_a_living_process(name: &str) -> bool {
-    let Some(stem) = name.strip_suffix(".tmp") else {
-        return false;
-    };
-    let mut parts = stem.rsplit('-');
-    let process = parts.nth(1).and_then(|text| text.parse::<i32>().ok());
-    let process = process.and_then(rustix::process::Pid::from_raw);
-    process.is_some_and(|process| {
-        !matches!(
-            rustix::process::test_kill_process(process),
-            Err(rustix::io::Errno::SRCH)
-        )
-    })
 }

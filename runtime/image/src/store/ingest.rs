@@ -55,8 +55,12 @@ impl Store {
         size: u64,
         waiting: impl FnOnce(),
     ) -> Result<Claim, StoreError> {
-        lease.hold(digest)?;
-        if self.is_here(digest, size)? {
+        let (lease, wanted) = (lease.clone(), digest.clone());
+        let is_here = self.aside(move |store| {
+            lease.hold(&wanted)?;
+            store.is_here(&wanted, size)
+        });
+        if is_here.await? {
             return Ok(Claim::Present);
         }
         let flight = self.flight(digest);
@@ -70,19 +74,17 @@ impl Store {
                 flight.lock_owned().await
             }
         };
-        let (store, digest) = (self.clone(), digest.clone());
-        let attempt = {
-            let (store, digest) = (store.clone(), digest.clone());
-            tokio::task::spawn_blocking(move || store.take(&digest, size, false))
-        };
-        let claim = match joined(attempt.await)? {
+        let wanted = digest.clone();
+        let attempt = self.aside(move |store| store.take(&wanted, size, false));
+        let claim = match attempt.await? {
             Some(claim) => claim,
             None => {
                 if let Some(waiting) = waiting.take() {
                     waiting();
                 }
-                let attempt = tokio::task::spawn_blocking(move || store.take(&digest, size, true));
-                joined(attempt.await)?.unwrap_or(Claim::Present)
+                let wanted = digest.clone();
+                let attempt = self.aside(move |store| store.take(&wanted, size, true));
+                attempt.await?.unwrap_or(Claim::Present)
             }
         };
         Ok(match claim {
@@ -122,8 +124,7 @@ impl Store {
 
     /// Locks the ingest file; nothing where another process has it and we are not to wait.
     fn take(&self, digest: &Digest, size: u64, wait: bool) -> Result<Option<Claim>, StoreError> {
-        let name = format!("{}-{}", digest.algorithm().as_str(), digest.hex());
-        let path = self.room("ingest").join(name);
+        let path = self.ingest_path(digest);
         loop {
             if self.is_here(digest, size)? {
                 return Ok(Some(Claim::Present));
@@ -142,6 +143,25 @@ impl Store {
                 return Ok(Some(Claim::Ours(ingest)));
             }
         }
+    }
+
+    /// Waits until nobody brings a blob; nobody does until the answer is dropped.
+    pub(super) fn lock_ingest(&self, digest: &Digest) -> Result<File, StoreError> {
+        let path = self.ingest_path(digest);
+        loop {
+            let file = open_lock(&path).map_err(failed("open", &path))?;
+            flock(&file, FlockOperation::LockExclusive)
+                .map_err(|errno| failed("lock", &path)(errno.into()))?;
+            if is_still(&path, &file) {
+                return Ok(file);
+            }
+        }
+    }
+
+    /// Where a blob lies while it is brought.
+    fn ingest_path(&self, digest: &Digest) -> PathBuf {
+        let name = format!("{}-{}", digest.algorithm().as_str(), digest.hex());
+        self.room("ingest").join(name)
     }
 }
 
@@ -217,9 +237,8 @@ impl Ingest {
             self.restart()?;
             return Err(self.wrong_size(found));
         }
-        self.file
-            .write_all(bytes)
-            .map_err(failed("write", &self.path))?;
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| self.gave_up(failed("write", &self.path)(error)))?;
         self.hasher.update(bytes);
         self.written = found;
         Ok(())
@@ -249,10 +268,20 @@ impl Ingest {
             return Err(fault);
         }
         let target = self.store.blob_path(&self.digest);
-        self.file
-            .sync_data()
-            .and_then(|()| fs::rename(&self.path, &target))
-            .map_err(failed("keep", &target))
+        let kept = self.file.sync_data();
+        let kept = kept.and_then(|()| fs::rename(&self.path, &target));
+        kept.map_err(|error| self.gave_up(failed("keep", &target)(error)))
+    }
+
+    /// Half a blob is there to be resumed, but not where there is no room: it would keep the disk
+    /// full, and be no use to the next, who has no room either.
+    pub(super) fn gave_up(&self, error: StoreError) -> StoreError {
+        if matches!(error, StoreError::Full { .. }) {
+            // Cut as well, for we hold it open. What stays is collected.
+            let _ = self.file.set_len(0);
+            let _ = fs::remove_file(&self.path);
+        }
+        error
     }
 
     fn wrong_size(&self, found: u64) -> StoreError {
@@ -272,17 +301,4 @@ impl std::fmt::Debug for Ingest {
             .field("size", &self.size)
             .finish_non_exhaustive()
     }
-}
-
-/// What a blocking task answered; one that panicked is an error of the machine.
-fn joined<T>(
-    answer: Result<Result<T, StoreError>, tokio::task::JoinError>,
-) -> Result<T, StoreError> {
-    answer.unwrap_or_else(|error| {
-        Err(StoreError::Io {
-            what: "wait for",
-            path: PathBuf::from("a thread"),
-            source: std::io::Error::other(error),
-        })
-    })
 }

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -18,8 +18,11 @@ use crate::digest::Digest;
 /// The largest lease that is read: some ten thousand lines.
 const LEASE: u64 = 16 << 20;
 
-/// Leave to use blobs and roots, until dropped.
-pub struct Lease {
+/// Leave to use blobs and roots, until the last clone is dropped.
+#[derive(Clone)]
+pub struct Lease(Arc<Shared>);
+
+struct Shared {
     store: Store,
     path: PathBuf,
     /// The file, and the lines in it: a container that restarts holds the same again.
@@ -52,11 +55,11 @@ impl Store {
         let file = file.map_err(failed("make", &path))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| failed("lock", &path)(errno.into()))?;
-        Ok(Lease {
+        Ok(Lease(Arc::new(Shared {
             store: self.clone(),
             path,
             file: Mutex::new((file, HashSet::new())),
-        })
+        })))
     }
 
     /// What living processes hold; takes away the leases of dead ones. Under the store's lock.
@@ -110,6 +113,7 @@ impl Held {
 
 impl Lease {
     /// Holds a blob, and all that it leads to if it is a manifest, whether or not it is here yet.
+    /// May wait for whoever collects, as everything here: not to be called where tasks run.
     ///
     /// # Errors
     /// When the lease cannot be written.
@@ -126,13 +130,14 @@ impl Lease {
     }
 
     pub(super) fn line(&self, line: &str) -> Result<(), StoreError> {
-        let mut held = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shared { store, path, file } = &*self.0;
+        let mut held = file.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, lines) = &mut *held;
         if lines.contains(line) {
             return Ok(());
         }
-        let _lock = self.store.lock(FlockOperation::LockShared)?;
-        append(file, line).map_err(failed("write", &self.path))?;
+        let _lock = store.lock(FlockOperation::LockShared)?;
+        append(file, line).map_err(failed("write", path))?;
         lines.insert(line.to_owned());
         Ok(())
     }
@@ -148,7 +153,7 @@ fn append(file: &File, line: &str) -> io::Result<()> {
         })
 }
 
-impl Drop for Lease {
+impl Drop for Shared {
     fn drop(&mut self) {
         // The lock goes with the file; one that stays behind is nobody's.
         let _ = fs::remove_file(&self.path);
@@ -157,6 +162,6 @@ impl Drop for Lease {
 
 impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("path", &self.path).finish()
+        f.debug_struct("Lease").field("path", &self.0.path).finish()
     }
 }

@@ -59,7 +59,7 @@ fn a_name_with_a_digest_leads_to_nothing_else() {
         updated: 0,
     };
     let text = serde_json::to_vec(&record).expect("text");
-    fs::write(store.record_path(&pinned), text).expect("written");
+    fs::write(store.record_path(&pinned.to_string()), text).expect("written");
     assert!(store.find(&pinned).is_none());
     let local = crate::pull::local(&store, &lease, &pinned).expect("by its digest");
     assert_eq!(local.digest, right.digest);
@@ -128,27 +128,23 @@ fn half_a_blob_is_resumed_and_too_much_of_one_refused() {
 #[test]
 fn what_cannot_be_read_is_not_taken_for_nothing() {
     /// What is said of something that is in the way, and what puts it there.
-    type Case = (&'static str, fn(&Store, &Descriptor) -> PathBuf);
-    let cases: [Case; 4] = [
+    type Case = (&'static str, fn(&Store) -> PathBuf);
+    let cases: [Case; 3] = [
         // A directory is read by nobody, whoever they are.
-        ("no record", |store, _| {
+        ("no record", |store| {
             let path = store.room("references").join("half");
             fs::write(&path, "{\"refer").expect("written");
             path
         }),
-        ("cannot read", |store, _| {
+        ("cannot read", |store| {
             let path = store.room("references").join("unreadable");
             fs::create_dir(&path).expect("made");
             path
         }),
-        ("is no digest", |store, _| {
+        ("is no digest", |store| {
             let lease = store.lease().expect("a lease");
             lease.line("sha256:abc").expect("a half line");
             std::mem::forget(lease);
-            PathBuf::from("/nowhere")
-        }),
-        ("has the digest", |store, target| {
-            fs::write(store.blob_path(&target.digest), "changed").expect("written");
             PathBuf::from("/nowhere")
         }),
     ];
@@ -159,7 +155,7 @@ fn what_cannot_be_read_is_not_taken_for_nothing() {
         store.put(&lease, media::WASM, b"nobody's").expect("put");
         store.name(&reference("app:1"), &target).expect("named");
         drop(lease);
-        let in_the_way = break_it(&store, &target);
+        let in_the_way = break_it(&store);
         let error = store.collect().expect_err(wanted).to_string();
         assert!(error.contains(wanted), "{error}");
         assert_eq!(store.blobs().expect("listed").len(), 4, "{wanted}");
@@ -208,16 +204,139 @@ async fn many_that_want_a_blob_bring_it_once() {
 }
 
 #[test]
+fn a_manifest_that_was_changed_on_the_disk_stops_nothing() {
+    let (_folder, store) = store();
+    let lease = store.lease().expect("a lease");
+    let name = reference("app:1");
+    let target = image(&store, &lease, b"x");
+    let blobs = store.blobs().expect("listed");
+    store.name(&name, &target).expect("named");
+    store.put(&lease, media::WASM, b"nobody's").expect("put");
+    drop(lease);
+    let user = store.lease().expect("a lease");
+    crate::pull::local(&store, &user, &name).expect("in use");
+    fs::write(store.blob_path(&target.digest), "changed").expect("written");
+    assert_eq!(store.collect().expect("collected").blobs, 1);
+    assert_eq!(store.blobs().expect("listed").len(), blobs.len(), "in use");
+    drop(user);
+    assert_eq!(store.collect().expect("collected").blobs, 2);
+    assert!(store.size(&target.digest).is_some(), "named");
+    store.mend(&target.digest).expect("mended");
+    assert!(store.size(&target.digest).is_none());
+}
+
+#[test]
+fn only_what_was_changed_is_mended_however_large_it_is() {
+    let (_folder, store) = store();
+    let lease = store.lease().expect("a lease");
+    let mut content = vec![7; usize::try_from(limits::MANIFEST).expect("small") + 9];
+    let layer = store.put(&lease, media::WASM, &content).expect("put");
+    let path = store.blob_path(&layer.digest);
+    store.mend(&layer.digest).expect("nothing to mend");
+    assert_eq!(store.size(&layer.digest), Some(layer.size), "it is right");
+    *content.last_mut().expect("a byte") = 8;
+    fs::write(&path, &content).expect("written");
+    store.mend(&layer.digest).expect("mended");
+    assert_eq!(store.size(&layer.digest), None);
+    store.mend(&layer.digest).expect("not here");
+}
+
+#[test]
+fn what_somebody_brings_meanwhile_is_not_deleted() {
+    let (_folder, store) = store();
+    let lease = store.lease().expect("a lease");
+    let blob = store.put(&lease, media::WASM, b"right").expect("put");
+    let path = store.blob_path(&blob.digest);
+    fs::write(&path, "wrong").expect("written");
+    let bringing = store.lock_ingest(&blob.digest).expect("locked");
+    std::thread::scope(|scope| {
+        let mending = scope.spawn(|| store.mend(&blob.digest));
+        fs::write(&path, "right").expect("written");
+        drop(bringing);
+        mending.join().expect("a thread").expect("nothing to mend");
+    });
+    assert_eq!(fs::read(&path).expect("it stays"), b"right");
+}
+
+#[test]
+fn names_that_nobody_uses_are_forgotten() {
+    let (_folder, store) = store();
+    let lease = store.lease().expect("a lease");
+    for content in ["used", "unused"] {
+        let target = image(&store, &lease, content.as_bytes());
+        store.name(&reference(content), &target).expect("named");
+    }
+    drop(lease);
+    let user = store.lease().expect("a lease");
+    crate::pull::local(&store, &user, &reference("used")).expect("in use");
+    let forgotten = store.forget_unused().expect("forgotten");
+    let names: Vec<&str> = forgotten.iter().map(|it| it.reference.as_str()).collect();
+    assert_eq!(names, ["docker.io/library/unused:latest"]);
+    assert_eq!(store.collect().expect("collected").blobs, 3);
+    drop(user);
+    assert_eq!(store.forget_unused().expect("forgotten").len(), 1);
+    assert!(store.records().expect("listed").is_empty());
+}
+
+#[test]
+fn what_somebody_works_on_stays_whichever_process_that_is() {
+    let (_folder, store) = store();
+    let stages = || fs::read_dir(store.room("ingest")).expect("a room").count();
+    let mut file = store.stage_file("record").expect("a stage");
+    let directory = store.stage_directory("root").expect("a stage");
+    fs::write(directory.path().join("x"), "x").expect("written");
+    store.collect().expect("collected");
+    assert_eq!(stages(), 2);
+    file.file().write_all(b"whole").expect("written");
+    let target = store.room("kept");
+    file.keep(&target).expect("kept");
+    assert_eq!(fs::read(&target).expect("it"), b"whole");
+    drop(directory);
+    assert_eq!(stages(), 0, "what was not kept is gone");
+    let left = store.stage_directory("root").expect("a stage");
+    let path = left.path().to_owned();
+    let unnamed = store.stage_file("member").expect("a stage");
+    let open = unnamed.unname().expect("unnamed");
+    assert_eq!(open.metadata().map(|about| about.len()).ok(), Some(0));
+    store.collect().expect("collected");
+    assert!(path.exists());
+}
+
+#[test]
+fn a_blob_that_finds_no_room_leaves_none_taken() {
+    let (_folder, store) = store();
+    let lease = store.lease().expect("a lease");
+    let digest = Digest::of(b"0123456789");
+    let Ok(Claim::Ours(mut ingest)) = store.claim_blocking(&lease, &digest, 10) else {
+        panic!("it is not here");
+    };
+    ingest.write(b"01234").expect("written");
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    let error = ingest.gave_up(failed("write", Path::new("a"))(full));
+    let text = error.to_string();
+    assert!(matches!(error, StoreError::Full { .. }), "{text}");
+    assert!(text.contains("image rm --unused"), "{text}");
+    let left = fs::read_dir(store.room("ingest")).expect("a room").count();
+    assert_eq!(left, 0);
+    drop(ingest);
+    let other = io::Error::from(io::ErrorKind::PermissionDenied);
+    let error = failed("write", Path::new("a"))(other);
+    assert!(matches!(error, StoreError::Io { .. }), "{error}");
+}
+
+#[test]
 fn what_dead_processes_left_goes() {
     let (_folder, store) = store();
     let dead = store.room("leases").join("lease-1-0.tmp");
     let text = Digest::of(b"x").to_string();
     fs::write(&dead, text).expect("written");
-    let stage = store.room("ingest").join("record-999999999-0.tmp");
+    let stage = store.room("ingest").join("record-1-0.tmp");
     fs::write(&stage, "half").expect("written");
+    let tree = store.room("ingest").join("root-1-1.tmp");
+    fs::create_dir_all(tree.join("a/b")).expect("made");
     let lease = store.lease().expect("a lease");
     store.put(&lease, media::WASM, b"x").expect("put");
     drop(lease);
     assert_eq!(store.collect().expect("collected").blobs, 1);
-    assert!(!dead.exists() && !stage.exists());
+    assert!(!dead.exists() && !stage.exists() && !tree.exists());
 }

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::decompress::OverLimit;
+use crate::decompress::OverLimit;
 
 /// Enough of a hash that nobody finds two paths with the same.
 type Key = [u8; 16];
@@ -18,6 +18,8 @@ type Key = [u8; 16];
 /// The paths of a layer, and all directories on them.
 pub(super) struct Added {
     keys: HashSet<Key>,
+    /// Directories that an opaque whiteout was met in: nothing of lower layers is in them any more.
+    cleared: HashSet<u64>,
     /// How many may be kept: links can give one directory any number of paths.
     limit: u64,
 }
@@ -26,8 +28,17 @@ pub(super) struct Added {
 
 impl Added {
     pub(super) fn new(limit: u64) -> Self {
-        let keys = HashSet::new();
-        Self { keys, limit }
+        Self {
+            keys: HashSet::new(),
+            cleared: HashSet::new(),
+            limit,
+        }
+    }
+
+    /// Whether a directory, told by its inode, is to be cleared: once in a layer, or a small layer
+    /// could have a large directory listed for ever.
+    pub(super) fn begins_to_clear(&mut self, inode: u64) -> bool {
+        self.cleared.insert(inode)
     }
 
     pub(super) fn insert(&mut self, path: &[OsString]) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -143,45 +144,61 @@ impl Place {
     }
 
     /// Takes away all in a directory, but what this layer has added.
-    pub(super) fn clear(&self, path: &[OsString], added: &Added) -> io::Result<()> {
-        let mut ahead = vec![path.to_vec()];
-        while let Some(path) = ahead.pop() {
-            let directory = match self.opened(&path) {
-                Ok(directory) => directory,
-                Err(error) if is_absent(&error) => continue,
-                Err(error) => return Err(error),
-            };
-            for name in names(&directory)? {
-                let mut below = path.clone();
-                below.push(name.clone());
-                if !added.contains(&below) {
-                    self.make_way(&directory, &name)?;
-                } else if kind(&directory, &name)? == Some(FileType::Directory) {
-                    ahead.push(below);
-                }
+    pub(super) fn clear(&self, path: &[OsString], added: &mut Added) -> io::Result<()> {
+        match self.opened(path) {
+            Ok(directory) => self.clear_below(directory, &mut path.to_vec(), added),
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same of an open one, one descriptor for each directory on the way: real depth is bounded.
+    /// Entries are taken as they are read, for there may be more than there is memory.
+    fn clear_below(
+        &self,
+        directory: OwnedFd,
+        path: &mut Vec<OsString>,
+        added: &mut Added,
+    ) -> io::Result<()> {
+        if !added.begins_to_clear(rustix::fs::fstat(&directory)?.st_ino) {
+            return Ok(());
+        }
+        let mut entries = Dir::new(directory)?;
+        while let Some(entry) = entries.read() {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
             }
+            let directory = entries.fd()?;
+            path.push(name.to_owned());
+            if !added.contains(path) {
+                self.make_way(directory, name)?;
+            } else if kind(directory, name)? == Some(FileType::Directory) {
+                let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                let below = openat(directory, name, flags, Mode::empty())?;
+                self.clear_below(below, path, added)?;
+            }
+            path.pop();
         }
         Ok(())
     }
 
     /// The directory at a path, made where it is missing.
     fn parent(&mut self, path: &[OsString]) -> io::Result<OwnedFd> {
-        match self.opened(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
-        }
-        let mut directory = self.opened(&[])?;
-        for length in 1..=path.len() {
+        let mut there = path.len();
+        let mut directory = loop {
+            match self.opened(path.get(..there).unwrap_or_default()) {
+                Err(error) if there > 0 && error.kind() == io::ErrorKind::NotFound => there -= 1,
+                other => break other?,
+            }
+        };
+        for length in there + 1..=path.len() {
             let until = path.get(..length).unwrap_or_default();
-            directory = match self.opened(until) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let name = until.last().map(OsString::as_os_str).unwrap_or_default();
-                    self.count()?;
-                    self.make_directory(&directory, name)?;
-                    self.opened(until)?
-                }
-                other => other?,
-            };
+            let name = until.last().map(OsString::as_os_str).unwrap_or_default();
+            self.count()?;
+            self.make_directory(&directory, name)?;
+            directory = self.opened(until)?;
         }
         Ok(directory)
     }
@@ -208,7 +225,8 @@ impl Place {
     }
 
     /// Takes away whatever has a name.
-    fn make_way(&self, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    fn make_way(&self, parent: impl AsFd, name: &OsStr) -> io::Result<()> {
+        let parent = parent.as_fd();
         match kind(parent, name)? {
             None => Ok(()),
             Some(FileType::Directory) => {
@@ -267,19 +285,6 @@ fn kind(parent: impl AsFd, name: &OsStr) -> io::Result<Option<FileType>> {
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-fn names(directory: &OwnedFd) -> io::Result<Vec<OsString>> {
-    use std::os::unix::ffi::OsStrExt as _;
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name != "." && name != ".." {
-            names.push(name.to_owned());
-        }
-    }
-    Ok(names)
 }
 
 /// How many names a directory's real path has.

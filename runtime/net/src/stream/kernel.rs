@@ -92,10 +92,17 @@ impl KernelEnd {
             return Ok(0);
         }
         let count = self.shared.socket.receive(into, peek)?;
-        if count == 0 && std::mem::take(&mut self.shared.backlog.lock().reset) {
+        if count > 0 {
+            return Ok(count);
+        }
+        let mut backlog = self.shared.backlog.lock();
+        let reset = backlog.reset;
+        // A look ahead takes nothing away, this neither.
+        backlog.reset &= peek;
+        if reset {
             return Err(NetError::ConnectionReset);
         }
-        Ok(count)
+        Ok(0)
     }
 
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, NetError> {

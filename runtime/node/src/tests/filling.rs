@@ -88,6 +88,8 @@ async fn environment_and_arguments_are_filled_in() {
         made.args,
         ["main.wasm", "--url=http://127.9.0.1/red/$(nobody)", "$(IP)"]
     );
+    // What the image and the node add follows.
+    assert_eq!(made.declared_env, 6);
     let env: BTreeMap<String, String> = made.env.into_iter().collect();
     let expected = [
         ("CM_colour", "red"),
@@ -135,6 +137,8 @@ async fn a_working_directory_is_told_once_and_is_in_the_environment() {
             .await
             .unwrap();
         for made in world.fake.specs() {
+            let declared = usize::from(variable.is_some());
+            assert_eq!(made.declared_env, declared, "{own:?} {variable:?}");
             let env: BTreeMap<String, String> = made.env.into_iter().collect();
             let pwd = env.get("PWD").map_or("", String::as_str);
             assert_eq!(pwd, wanted, "{own:?} {variable:?}");
@@ -161,6 +165,35 @@ async fn command_replaces_the_images_entry_point_and_arguments() {
         spec.containers[0].args = words(args);
         let world = run(spec, |_| {}).await;
         assert_eq!(world.fake.specs()[0].args, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn configuration_is_judged_before_the_user_and_the_program_of_the_image() {
+    let settings = || {
+        EnvValue::ConfigMapKey(KeyRef {
+            name: "settings".to_owned(),
+            key: "k".to_owned(),
+            optional: false,
+        })
+    };
+    for (image, non_root, missing, expected) in [
+        ("named:v1", true, false, "CreateContainerConfigError"),
+        ("named:v1", false, true, "CreateContainerConfigError"),
+        ("named:v1", false, false, "CreateContainerError"),
+        ("broken:v1", false, true, "CreateContainerConfigError"),
+        ("broken:v1", false, false, "StartError(128)"),
+    ] {
+        let world = World::new();
+        let mut spec = pod(RestartPolicy::Never, &["app"]);
+        let container = &mut spec.containers[0];
+        container.image = image.to_owned();
+        container.security.run_as_non_root = non_root.then_some(true);
+        if missing {
+            container.env = vec![variable("A", settings())];
+        }
+        let handle = world.node.run_pod(spec);
+        until(&handle, expected).await;
     }
 }
 

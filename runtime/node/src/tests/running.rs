@@ -130,6 +130,36 @@ async fn an_image_that_is_not_there_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_happens_on_an_images_way_is_told() {
+    let mut world = World::new();
+    world
+        .fake
+        .program("app", &[Program::Exits(Duration::ZERO, "", 0)]);
+    let mut spec = pod(RestartPolicy::Never, &["app"]);
+    spec.containers[0].image = "left:v1".to_owned();
+    spec.image_pull_secrets = vec!["a".to_owned(), "b".to_owned()];
+    world.node.run_pod(spec).ended().await;
+    let told = world.told();
+    let secrets = "FailedToRetrieveImagePullSecret -: Unable to retrieve some image pull secrets (a, b); attempting to pull the image may not succeed.";
+    let devices = "SkippedDevices app: devices were left out";
+    for wanted in [secrets, devices] {
+        assert!(told.iter().any(|line| line == wanted), "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_whose_user_nobody_knows_is_not_run() {
+    let world = World::new();
+    let mut spec = pod(RestartPolicy::Never, &["app"]);
+    spec.containers[0].image = "named:v1".to_owned();
+    let handle = world.node.run_pod(spec);
+    until(&handle, "CreateContainerError").await;
+    handle.stop(None);
+    handle.ended().await;
+    assert_eq!(world.fake.orders_of("create"), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_volume_source_is_waited_for() {
     let mut world = World::new();
     world

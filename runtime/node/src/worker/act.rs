@@ -8,7 +8,7 @@ use model::runtime::{Exit, InstanceId, RuntimeError, Signal, Update};
 use super::{Bond, Message, Worker};
 use crate::files;
 use crate::handle::PodEvent;
-use crate::images::{ImageWant, PreparedImage};
+use crate::images::{ImageNews, ImageWant, PreparedImage};
 use crate::outlet::Outlet;
 use crate::sandbox;
 
@@ -101,6 +101,24 @@ impl Worker {
         };
         self.images.push((instance, image));
         self.step(event);
+    }
+
+    /// The Event of something that happened on an image's way, in kubelet's words.
+    pub(super) fn tell_news(&self, place: Place, news: ImageNews) {
+        match news {
+            // The lifecycle hears of it, and tells.
+            ImageNews::Pulling => {}
+            ImageNews::NoSecrets(names) => {
+                let message = format!(
+                    "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                    names.join(", ")
+                );
+                self.tell(None, true, "FailedToRetrieveImagePullSecret", message);
+            }
+            ImageNews::LeftOut { reason, message } => {
+                self.tell(Some(place), true, reason, message);
+            }
+        }
     }
 
     /// Ends a log, and finds the termination message: the file's, else the last of the log where
@@ -225,19 +243,23 @@ impl Worker {
         };
         self.places.insert(instance, place);
         let queue = self.queue.clone();
-        let pulling = move || {
+        let told = move |news| {
+            let message = match news {
+                ImageNews::Pulling => Message::lifecycle(Event::ImagePulling { instance }),
+                other => Message::News(place, Box::new(other)),
+            };
             if let Some(queue) = queue.upgrade() {
                 // A worker that is gone needs to be told nothing.
-                let _ = queue.send(Message::lifecycle(Event::ImagePulling { instance }));
+                let _ = queue.send(message);
             }
         };
         let want = ImageWant {
             reference: container.image.clone(),
-            command: container.command.first().cloned(),
+            program: self.program_want(place),
             policy: container.pull_policy,
             namespace: self.identity.namespace.clone(),
             pull_secrets: self.pod.image_pull_secrets.clone(),
-            pulling: Some(Box::new(pulling)),
+            told: Some(Box::new(told)),
         };
         let images = Arc::clone(&self.shared.images);
         self.orders.give(Bond::Instance(instance), async move {

@@ -12,7 +12,7 @@ use model::security;
 use super::{Bond, Message, Worker};
 use crate::environment::Environment;
 use crate::files;
-use crate::images::PreparedImage;
+use crate::images::{PreparedImage, ProgramWant};
 use crate::outlet::{Log, Outlet};
 use crate::sandbox;
 
@@ -33,16 +33,9 @@ impl Worker {
             return self.step(Event::LaunchFailed { instance, failure });
         };
         let (_, image) = self.images.swap_remove(found);
-        if let Some(why) = image.broken {
-            let failure = LaunchFailure::Start(why);
-            return self.step(Event::LaunchFailed { instance, failure });
-        }
-        let spec = match self.instance_spec(place, container, instance, &image) {
+        let spec = match self.judged_spec(place, container, instance, &image) {
             Ok(spec) => spec,
-            Err(why) => {
-                let failure = LaunchFailure::Config(why);
-                return self.step(Event::LaunchFailed { instance, failure });
-            }
+            Err(failure) => return self.step(Event::LaunchFailed { instance, failure }),
         };
         let log = Log::new(
             Arc::clone(&self.identity),
@@ -82,6 +75,48 @@ impl Worker {
         });
     }
 
+    /// What the container at a place says of its program. A reference of its environment that cannot
+    /// be resolved is told when the instance is made; here it is as if it were not there.
+    pub(super) fn program_want(&self, place: Place) -> Box<dyn Fn() -> ProgramWant + Send + Sync> {
+        let (pod, shared) = (Arc::clone(&self.pod), Arc::clone(&self.shared));
+        let addresses = self.addresses().to_vec();
+        Box::new(move || {
+            let Some(container) = place.of(&pod) else {
+                return ProgramWant::default();
+            };
+            let facts = sandbox::facts(&pod, &shared.config, &addresses);
+            let environment = Environment::of(container, &facts, shared.objects.as_ref());
+            let environment = environment.unwrap_or_default();
+            let first = |words: &[String]| words.first().map(|word| environment.expand(word));
+            ProgramWant {
+                command: first(&container.command),
+                argument: first(&container.args),
+                path: environment.get("PATH").map(str::to_owned),
+                working_dir: container.working_dir.clone(),
+            }
+        })
+    }
+
+    /// The instance of a container, or why there is none, in kubelet's order: what its configuration
+    /// lacks, which may come yet; whom its image names, when it is created; its program, when it is
+    /// started.
+    fn judged_spec(
+        &self,
+        place: Place,
+        container: &Container,
+        instance: InstanceId,
+        image: &PreparedImage,
+    ) -> Result<InstanceSpec, LaunchFailure> {
+        let spec = self.instance_spec(place, container, instance, image);
+        let spec = spec.map_err(LaunchFailure::Config)?;
+        security::check_image_user(container, image.user.as_ref())
+            .map_err(LaunchFailure::Create)?;
+        match &image.broken {
+            Some(why) => Err(LaunchFailure::Start(why.clone())),
+            None => Ok(spec),
+        }
+    }
+
     /// The instance of a container, with everything filled in.
     ///
     /// # Errors
@@ -95,8 +130,9 @@ impl Worker {
         image: &PreparedImage,
     ) -> Result<InstanceSpec, String> {
         let config = &self.shared.config;
-        security::check_non_root(&self.identity, container, &config.user)?;
-        if let Some(stranger) = security::stranger(&self.pod, container, &config.user) {
+        let (own, of_image) = (&config.user, image.user.as_ref());
+        security::check_non_root(&self.identity, container, of_image, own)?;
+        if let Some(stranger) = security::stranger(&self.pod, container, of_image, own) {
             return Err(format!("{}: {}", stranger.field, stranger.message()));
         }
         let facts = sandbox::facts(&self.pod, config, self.addresses());
@@ -107,6 +143,7 @@ impl Worker {
         let args = args(container, image, &environment);
         let mut mounts = own_mounts(container, &environment)?;
         mounts.extend(sandbox::etc_mounts(container));
+        let declared_env = environment.variables.len();
         for (name, value) in &image.env {
             environment.set_default(name, value);
         }
@@ -129,6 +166,7 @@ impl Worker {
             image: image.image.clone(),
             args,
             env: environment.variables,
+            declared_env,
             working_dir: working_dir.clone(),
             mounts,
             read_only_root: container.security.read_only_root,

@@ -126,8 +126,11 @@ impl Node {
         }
     }
 
-    /// All of the file. Errors: overflow beyond `at_most` bytes.
-    pub(crate) fn read_whole(&self, at_most: u64) -> Result<Vec<u8>, FsError> {
+    /// All of a file that has just been opened for reading.
+    ///
+    /// # Errors
+    /// Overflow beyond `at_most` bytes; is-directory.
+    pub fn read_whole(&self, at_most: u64) -> Result<Vec<u8>, FsError> {
         let open = self.content()?;
         let mut content = Vec::new();
         let file = std::fs::File::from(io::dup(&open.file)?);

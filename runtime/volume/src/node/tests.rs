@@ -4,6 +4,7 @@
 mod attributes;
 mod content;
 mod entries;
+mod exclusive;
 mod hostile;
 mod limits;
 mod listing;

@@ -68,6 +68,20 @@ impl Tree {
             .try_fold(Self::ROOT, |at, name| self.below(at, name))
     }
 
+    /// The mount that a path from the root leads into last.
+    pub(crate) fn nearest(&self, names: &[String]) -> Option<usize> {
+        let mut point = Self::ROOT;
+        let mut mount = self.mount(point);
+        for name in names {
+            let Some(next) = self.below(point, name) else {
+                break;
+            };
+            point = next;
+            mount = self.mount(point).or(mount);
+        }
+        mount
+    }
+
     /// The point one name below another.
     pub(crate) fn below(&self, point: usize, name: &str) -> Option<usize> {
         self.points.get(point)?.below.get(name).copied()
@@ -133,5 +147,25 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["a"]
         );
+    }
+
+    #[test]
+    fn the_nearest_mount_is_the_last_on_the_way() {
+        let mut tree = Tree::default();
+        assert!(tree.insert(&names("/data"), 1));
+        assert!(tree.insert(&names("/data/a/b"), 2));
+        for (path, expected) in [
+            ("/", 0),
+            ("/dat", 0),
+            ("/data", 1),
+            ("/data/a", 1),
+            ("/data/a/b", 2),
+            ("/data/a/b/c/d", 2),
+            ("/data/x/a/b", 1),
+        ] {
+            assert_eq!(tree.nearest(&names(path)), Some(expected), "{path}");
+        }
+        tree.mount_on_root(3);
+        assert_eq!(tree.nearest(&names("/etc")), Some(3));
     }
 }

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, bail};
 
+use super::skip;
+
 /// Names a `wasmpod` to test instead of the one of this tree.
 const GIVEN: &str = "WASMPOD_BIN";
 
@@ -50,6 +52,27 @@ pub(crate) fn guest(name: &str) -> anyhow::Result<PathBuf> {
         .with_context(|| {
             format!("the guest `{name}` ({target}) is not built: run `cargo xtask test guests`")
         })
+}
+
+/// A large program that was not written here. Where this machine cannot make it, the test is told
+/// as skipped, and there is none.
+pub(crate) fn large(name: &str) -> anyhow::Result<Option<PathBuf>> {
+    let program = root().join(format!("target/large/{name}/{name}.wasm"));
+    if program.is_file() {
+        return Ok(Some(program));
+    }
+    match why_not_built(&program) {
+        Some(why) => skip(&why).map(|()| None),
+        None => bail!(
+            "{} is not made: run `cargo xtask test large`",
+            program.display()
+        ),
+    }
+}
+
+/// Why this machine cannot build a program, as `cargo xtask test` has noted beside it.
+pub(crate) fn why_not_built(program: &Path) -> Option<String> {
+    fs::read_to_string(program.with_extension("skipped")).ok()
 }
 
 /// A module written by hand, as bytes. Other tests may make the same one at the same time.

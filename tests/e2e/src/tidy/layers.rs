@@ -47,7 +47,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
 ];
 
 /// Crates that may import anything of the program: they test and measure it.
-const OBSERVERS: [&str; 2] = ["e2e", "isolation"];
+const OBSERVERS: [&str; 3] = ["e2e", "fuzz", "isolation"];
 
 /// Libraries that belong to one crate (or a few), by the start of their names.
 const WALLS: [(&str, &[&str]); 11] = [

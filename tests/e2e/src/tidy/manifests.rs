@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use super::{assert_none, tree};
 
 /// The workspaces by the folder of their root manifest; the first is the program's.
-const WORKSPACES: [&str; 3] = ["", "examples/", "tests/guests/"];
+const WORKSPACES: [&str; 4] = ["", "examples/", "tests/fuzz/drivers/", "tests/guests/"];
 
 /// Sections of a manifest that name dependencies.
 const DEPENDENCIES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];

@@ -97,5 +97,8 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<File>) -> anyhow::Result
 
 /// Folders that are not the project's text.
 fn is_built(name: &str) -> bool {
-    matches!(name, "target" | ".git")
+    matches!(
+        name,
+        "target" | ".git" | "node_modules" | "__pycache__" | "venv"
+    )
 }

@@ -33,6 +33,7 @@ use crate::instance::{Identity, Program, Report};
 use crate::output::OutputSink;
 use crate::stdin::{self, Giver};
 use crate::stop::Stop;
+use crate::wasi::keyvalue::Buckets;
 
 /// The preopened directory of a module without listeners.
 const ROOT: u32 = 3;
@@ -242,15 +243,13 @@ impl Pod {
             identity: Arc::new(Identity::default()),
             image: Arc::new(Image::new("none", Path::new("none"))),
             args: start.args.iter().map(|arg| (*arg).to_owned()).collect(),
-            env: start
-                .env
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
+            env: start.variables(),
+            declared: start.env.len(),
             working_dir: "/".to_owned(),
             net: self.net.clone(),
             files: self.files(),
             file_calls: FileCalls::new(),
+            buckets: Buckets::default(),
             account: Arc::clone(&account),
             stdin: true,
             tty: false,
@@ -286,6 +285,15 @@ impl Pod {
             giver,
             reports,
         })
+    }
+}
+
+// === impl Start ===
+
+impl Start<'_> {
+    fn variables(&self) -> Vec<(String, String)> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.env.iter().map(owned).collect()
     }
 }
 

@@ -24,9 +24,6 @@ use crate::files::{Files, Position};
 use crate::guest::Guest;
 use crate::wasi::p2::{FilesView, HasFiles, ours, theirs};
 
-/// What a call under way costs the host beside the text in its arguments.
-const CALL: usize = 1024;
-
 type Descriptor = Resource<types::Descriptor>;
 
 /// Adds both interfaces.
@@ -60,8 +57,8 @@ where
     T: Send + 'static,
 {
     let (node, files) = get(store, descriptor)?;
-    let _held = files.held(CALL.saturating_add(text)).await;
-    files.call(move || call(node)).await.map_err(error)
+    let called = files.call_with(text, move || call(node));
+    called.await.map_err(error)
 }
 
 /// A file that allows what is asked. What is wrong with it is told by the stream's future, as

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
@@ -16,15 +17,22 @@ use wasmtime_wasi::p3::bindings::cli::types::ErrorCode;
 use wasmtime_wasi::p3::bindings::cli::{stderr, stdin, stdout};
 
 use super::outcome::{Outcome, Teller};
+use crate::account::{Account, Held};
 use crate::guest::Guest;
 use crate::output::{AsyncWriter, Output};
+use crate::stdin::Stdin;
 
 /// The most that is read of the input at once.
 const PIECE: usize = 4096;
 
 /// The input, for one stream of it.
 struct Input {
+    stdin: Stdin,
+    /// One way to it. Others wait while a read of it is under way.
     stream: Pin<Box<dyn AsyncRead + Send + Sync>>,
+    account: Arc<Account>,
+    /// What is read and not yet taken, from the first read on.
+    held: Option<Held>,
     teller: Teller<ErrorCode>,
 }
 
@@ -74,11 +82,10 @@ impl<U: 'static> stdin::HostWithStore<U> for HasStdio {
         mut store: Access<'_, U, Self>,
     ) -> wasmtime::Result<(StreamReader<u8>, FutureReader<Outcome<ErrorCode>>)> {
         let (teller, told) = Teller::new();
-        let stream = match &store.get().stdin {
-            Some(stdin) => {
-                let stream = Box::into_pin(stdin.async_stream());
-                StreamReader::new(&mut store, Input { stream, teller })?
-            }
+        let guest = store.get();
+        let account = Arc::clone(guest.limiter.account());
+        let stream = match guest.stdin.clone() {
+            Some(stdin) => StreamReader::new(&mut store, Input::new(stdin, account, teller))?,
             None => StreamReader::new(&mut store, std::iter::empty())?,
         };
         Ok((stream, FutureReader::new(&mut store, told)?))
@@ -105,6 +112,25 @@ impl<U: 'static> stderr::HostWithStore<U> for HasStdio {
     }
 }
 
+// === impl Input ===
+
+impl Input {
+    fn new(stdin: Stdin, account: Arc<Account>, teller: Teller<ErrorCode>) -> Self {
+        Self {
+            stream: Box::into_pin(stdin.async_stream()),
+            stdin,
+            account,
+            held: None,
+            teller,
+        }
+    }
+
+    /// Lets others read. Nothing is lost: what has arrived is kept for whoever reads next.
+    fn give_up(&mut self) {
+        self.stream = Box::into_pin(self.stdin.async_stream());
+    }
+}
+
 impl<D> StreamProducer<D> for Input {
     type Item = u8;
     type Buffer = Option<u8>;
@@ -122,6 +148,13 @@ impl<D> StreamProducer<D> for Input {
             // Whether there is any can only be known by taking it.
             return Poll::Ready(Ok(StreamResult::Completed));
         }
+        if own.held.is_none() {
+            own.held = own.account.hold(PIECE).ok();
+            if own.held.is_none() {
+                // The guest has been ended.
+                return Poll::Pending;
+            }
+        }
         let mut piece = [0; PIECE];
         let mut buffer = ReadBuf::new(piece.get_mut(..wanted.min(PIECE)).unwrap_or_default());
         match own.stream.as_mut().poll_read(cx, &mut buffer) {
@@ -131,7 +164,10 @@ impl<D> StreamProducer<D> for Input {
                 own.teller.tell(Err(ErrorCode::Io));
                 return Poll::Ready(Ok(StreamResult::Dropped));
             }
-            Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending if finish => {
+                own.give_up();
+                return Poll::Ready(Ok(StreamResult::Cancelled));
+            }
             Poll::Pending => return Poll::Pending,
         }
         let read = buffer.filled();
@@ -143,6 +179,8 @@ impl<D> StreamProducer<D> for Input {
         Poll::Ready(Ok(StreamResult::Completed))
     }
 }
+
+// === impl Sink ===
 
 impl<D> StreamConsumer<D> for Sink {
     type Item = u8;
@@ -161,8 +199,44 @@ impl<D> StreamConsumer<D> for Sink {
                 source.mark_read(taken);
                 Poll::Ready(Ok(StreamResult::Completed))
             }
-            Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending if finish => {
+                own.writer.give_up();
+                Poll::Ready(Ok(StreamResult::Cancelled))
+            }
             Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use bytes::Bytes;
+    use model::runtime::Limits;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_reads_no_more_lets_others_read() {
+        let (giver, stdin) = crate::stdin::pair(false);
+        let account = Arc::new(Account::new(Limits {
+            cpu_weight: 100,
+            cpu_limit: None,
+            memory: None,
+            storage: None,
+        }));
+        let mut first = Input::new(stdin.clone(), account, Teller::new().0);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut piece = [0; 4];
+        let mut buffer = ReadBuf::new(&mut piece);
+        let read = first.stream.as_mut().poll_read(&mut cx, &mut buffer);
+        assert!(read.is_pending());
+        first.give_up();
+        assert!(giver.give(Some(Bytes::from_static(b"line"))).await);
+        let mut other = Box::into_pin(stdin.async_stream());
+        assert!(other.read_exact(&mut piece).await.is_ok());
+        assert_eq!(&piece, b"line");
     }
 }

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::digest::Digest;
+use crate::limits;
 use crate::manifest::{Descriptor, media};
 
 /// A request.
@@ -27,6 +28,7 @@ pub(super) struct Reply {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     cut: Option<usize>,
+    drip: Option<usize>,
 }
 
 type Intercept = Box<dyn Fn(&Asked) -> Option<Reply> + Send>;
@@ -83,6 +85,7 @@ impl Reply {
             headers: Vec::new(),
             body: Vec::new(),
             cut: None,
+            drip: None,
         }
     }
 
@@ -100,6 +103,28 @@ impl Reply {
     pub(super) fn cut(mut self, after: usize) -> Self {
         self.cut = Some(after);
         self
+    }
+
+    /// After so many bytes of the body one comes each half a minute, of time that stands still
+    /// otherwise: that of tests which pause it.
+    pub(super) fn drip(mut self, after: usize) -> Self {
+        self.drip = Some(after);
+        self
+    }
+
+    async fn send(&self, stream: &mut BufReader<TcpStream>) -> std::io::Result<()> {
+        let whole = self.body.len();
+        let until = self.cut.or(self.drip).unwrap_or(whole).min(whole);
+        stream.write_all(&self.body[..until]).await?;
+        if self.cut.is_some() {
+            return stream.flush().await;
+        }
+        for byte in &self.body[until..] {
+            stream.flush().await?;
+            tokio::time::advance(limits::IDLE / 2).await;
+            stream.write_all(&[*byte]).await?;
+        }
+        Ok(())
     }
 }
 
@@ -158,6 +183,27 @@ impl Fake {
         let manifest = manifest.to_string().into_bytes();
         self.put_manifest(repository, tag, media::OCI_MANIFEST, &manifest);
         (Digest::of(&manifest), layer.digest)
+    }
+
+    /// An ordinary image of one layer; answers its reference.
+    pub(super) fn image(&self, repository: &str, tag: &str, layer: &[u8]) -> String {
+        let config = json!({
+            "architecture": "wasm", "os": "wasi", "config": {"Entrypoint": ["/app.wasm"]},
+            "rootfs": {"type": "layers", "diff_ids": [Digest::of(layer)]},
+        });
+        let config = config.to_string().into_bytes();
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": media::OCI_MANIFEST,
+            "config": Descriptor::of(media::OCI_CONFIG, &config),
+            "layers": [Descriptor::of(media::OCI_TAR, layer)],
+        });
+        for content in [layer, &config] {
+            let digest = Digest::of(content).to_string();
+            lock(&self.state).blobs.insert(digest, content.to_vec());
+        }
+        let manifest = manifest.to_string();
+        self.put_manifest(repository, tag, media::OCI_MANIFEST, manifest.as_bytes());
+        format!("{}/{repository}:{tag}", self.host)
     }
 
     pub(super) fn put_manifest(&self, repository: &str, tag: &str, media_type: &str, bytes: &[u8]) {
@@ -247,9 +293,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
         if stream.write_all(head.as_bytes()).await.is_err() || asked.method == "HEAD" {
             continue;
         }
-        let until = reply.cut.unwrap_or(reply.body.len()).min(reply.body.len());
-        if stream.write_all(&reply.body[..until]).await.is_err() || reply.cut.is_some() {
-            let _ = stream.flush().await;
+        if reply.send(&mut stream).await.is_err() || reply.cut.is_some() {
             return;
         }
     }

@@ -19,6 +19,8 @@ fn a_reset_is_told_to_writer_and_reader() {
     bench.wait(|cx| client.poll_read_ready(cx));
     assert_eq!(client.try_write(b"more"), Err(NetError::ConnectionReset));
     let read = || client.try_read(&mut [0]);
+    let peeked = client.try_peek(&mut [0]);
+    assert_eq!(peeked, Err(NetError::ConnectionReset), "a look ahead");
     assert_eq!(read(), Err(NetError::ConnectionReset));
     assert_eq!(read(), Ok(0));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use engine::{Account, Engine, FileCalls, Identity, Image, Instance, Program, Report};
+use engine::{Account, Buckets, Engine, FileCalls, Identity, Image, Instance, Program, Report};
 use model::runtime::{InstanceId, Limits, PodId, PodNetwork};
 use net::{Notice, Observer, PodNet, PodRange, Switch, SwitchConfig};
 use tokio::runtime::Runtime;
@@ -112,6 +112,8 @@ impl Stand {
             image: Arc::clone(&self.image),
             args: vec!["start".to_owned()],
             env: Vec::new(),
+            declared: 0,
+            buckets: Buckets::default(),
             working_dir: "/".to_owned(),
             net: self.net.for_instance(),
             files: self.files.clone(),

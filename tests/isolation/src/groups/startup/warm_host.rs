@@ -196,6 +196,7 @@ impl Images for Ready {
                 env: Vec::new(),
                 working_dir: "/".to_owned(),
                 image_id: format!("sha256:{}", image.digest),
+                user: None,
                 broken: None,
                 fetched: None,
             })

@@ -47,7 +47,9 @@ enum Reading {
     Waiting(FileCall<Entries>),
     /// Some are read.
     Ready(Entries),
-    /// There are no more, or none can be read.
+    /// What comes next cannot be read.
+    Failed(FsError),
+    /// There are no more.
     Ended,
 }
 
@@ -157,10 +159,11 @@ impl DirectorySource {
                 Reading::Waiting(mut list) => match Pin::new(&mut list).poll(cx) {
                     Poll::Ready(entries) => {
                         let mut entries = entries?;
-                        let taken = take(&mut entries, wanted)?;
-                        if !taken.is_empty() {
-                            self.listing = Reading::Ready(entries);
+                        let (taken, failed) = take(&mut entries, wanted);
+                        if taken.is_empty() {
+                            return Poll::Ready(failed.map_or(Ok(taken), Err));
                         }
+                        self.listing = Reading::after(entries, failed);
                         return Poll::Ready(Ok(taken));
                     }
                     Poll::Pending => {
@@ -169,14 +172,17 @@ impl DirectorySource {
                     }
                 },
                 Reading::Ready(mut entries) => {
-                    let taken = take(&mut entries, wanted)?;
-                    if taken.is_empty() {
+                    let (taken, failed) = take(&mut entries, wanted);
+                    if taken.is_empty() && failed.is_none() {
                         self.listing = Reading::Waiting(self.files.list_on(entries));
                         continue;
                     }
-                    self.listing = Reading::Ready(entries);
-                    return Poll::Ready(Ok(taken));
+                    self.listing = Reading::after(entries, failed);
+                    if !taken.is_empty() {
+                        return Poll::Ready(Ok(taken));
+                    }
                 }
+                Reading::Failed(error) => return Poll::Ready(Err(error)),
                 Reading::Ended => return Poll::Ready(Ok(Vec::new())),
             }
         }
@@ -214,14 +220,27 @@ impl<D> StreamProducer<D> for DirectorySource {
     }
 }
 
-/// Entries that are read, at most so many; the first failure, where there is one.
-fn take(entries: &mut Entries, wanted: usize) -> Result<Vec<DirectoryEntry>, FsError> {
-    let read = std::iter::from_fn(|| entries.next_read());
-    let taken = read.take(wanted.min(ENTRIES)).map(|entry| {
-        entry.map(|entry| DirectoryEntry {
-            type_: values::kind(entry.kind),
-            name: entry.name,
-        })
-    });
-    taken.collect()
+// === impl Reading ===
+
+impl Reading {
+    /// Once some entries were taken, and the next one could be read or could not.
+    fn after(entries: Entries, failed: Option<FsError>) -> Self {
+        failed.map_or(Self::Ready(entries), Self::Failed)
+    }
+}
+
+/// Entries that are read, at most so many, and why no more, where the next one cannot be read.
+fn take(entries: &mut Entries, wanted: usize) -> (Vec<DirectoryEntry>, Option<FsError>) {
+    let mut taken = Vec::new();
+    while taken.len() < wanted.min(ENTRIES) {
+        match entries.next_read() {
+            Some(Ok(entry)) => taken.push(DirectoryEntry {
+                type_: values::kind(entry.kind),
+                name: entry.name,
+            }),
+            Some(Err(error)) => return (taken, Some(error)),
+            None => break,
+        }
+    }
+    (taken, None)
 }

@@ -1,10 +1,9 @@
-//! Decompression, metered: how much came out, and what it hashes to.
+//! Decompression: gzip and zstd, read as they come. How much may come out, whoever reads decides.
 
 use std::io::{self, Read};
 
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
-use crate::digest::{Algorithm, Digest, Hasher};
 use crate::manifest::media::Compression;
 
 /// The longest frame that is skipped in zstd, in bytes: they carry tables of contents.
@@ -13,17 +12,9 @@ const SKIPPED_FRAME: u64 = 64 << 20;
 /// More than is allowed, on its way through an error of the standard library.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("more than {limit} {what}")]
-pub(super) struct OverLimit {
-    pub(super) what: &'static str,
-    pub(super) limit: u64,
-}
-
-/// A reader that counts and hashes what it gives, and ends with an error where it is too much.
-pub(super) struct Meter<R> {
-    inner: R,
-    given: u64,
-    limit: u64,
-    hasher: Option<Hasher>,
+pub(crate) struct OverLimit {
+    pub(crate) what: &'static str,
+    pub(crate) limit: u64,
 }
 
 /// zstd: frames, one after the other, some of which are to be skipped.
@@ -39,15 +30,9 @@ enum Frame<R: Read> {
 /// What reads a frame, whose first bytes were read already.
 type Decoder<R> = StreamingDecoder<io::Chain<io::Cursor<Vec<u8>>, R>, FrameDecoder>;
 
-/// What a layer's tar is read from.
-///
-/// # Errors
-/// None yet: what is wrong with it shows when it is read.
-pub(super) fn reader<'a>(
-    content: impl Read + 'a,
-    compression: Compression,
-) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match compression {
+/// What is in something that is compressed so. What is wrong with it shows when it is read.
+pub(crate) fn reader<'a>(content: impl Read + 'a, compression: Compression) -> Box<dyn Read + 'a> {
+    match compression {
         Compression::None => Box::new(io::BufReader::new(content)),
         Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(
             content,
@@ -55,42 +40,16 @@ pub(super) fn reader<'a>(
         Compression::Zstd => Box::new(Zstd {
             state: Some(Frame::Between(io::BufReader::new(content))),
         }),
-    })
-}
-
-// === impl Meter ===
-
-impl<R: Read> Meter<R> {
-    /// Lets this many bytes through.
-    pub(super) fn new(inner: R, limit: u64, algorithm: Option<Algorithm>) -> Self {
-        Self {
-            inner,
-            given: 0,
-            limit,
-            hasher: algorithm.map(Hasher::new),
-        }
-    }
-
-    /// The digest of all that came.
-    pub(super) fn digest(self) -> Option<Digest> {
-        self.hasher.map(Hasher::finish)
     }
 }
 
-impl<R: Read> Read for Meter<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.given = self.given.saturating_add(read as u64);
-        if self.given > self.limit {
-            return Err(io::Error::other(OverLimit {
-                what: "bytes once decompressed, for their size",
-                limit: self.limit,
-            }));
-        }
-        if let (Some(hasher), Some(bytes)) = (&mut self.hasher, buffer.get(..read)) {
-            hasher.update(bytes);
-        }
-        Ok(read)
+/// How something is compressed that begins so.
+pub(crate) fn told_by(start: &[u8]) -> Compression {
+    match start {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        // A frame, or one that is skipped.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        _ => Compression::None,
     }
 }
 

@@ -1,0 +1,206 @@
+//! What goes wrong on the way, and what is made of it.
+
+use super::*;
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_taken_up_where_it_broke() {
+    for has_ranges in [true, false] {
+        let fake = Fake::start().await;
+        let content: Vec<u8> = (0..300_000_u32)
+            .map(|number| (number % 251) as u8)
+            .collect();
+        let (_, layer) = fake.artifact("app", "1", &content);
+        let blob = format!("/blobs/{layer}");
+        let (left, whole) = (AtomicUsize::new(2), content.clone());
+        fake.intercept(move |asked| {
+            if !asked.path.ends_with(&blob) {
+                return None;
+            }
+            let cuts = left
+                .fetch_update(Relaxed, Relaxed, |it| it.checked_sub(1))
+                .is_ok();
+            let reply = if has_ranges {
+                fake::ranged(asked, &whole)
+            } else {
+                Reply::new(200).body(&whole)
+            };
+            Some(if cuts { reply.cut(100_000) } else { reply })
+        });
+        let puller = Puller::new();
+        puller
+            .pull(&format!("{}/app:1", fake.host))
+            .await
+            .expect("pulled");
+        assert_eq!(
+            fs::read(puller.store.blob_path(&layer)).expect("a blob"),
+            content
+        );
+        let ranges = fake.count(|asked| asked.header("range").is_some());
+        assert_eq!(ranges, 2, "each cut was resumed");
+    }
+}
+
+#[tokio::test]
+async fn content_that_is_not_what_it_should_be_is_refused() {
+    let fake = Fake::start().await;
+    let (digest, layer) = fake.artifact("app", "1", b"right");
+    let blob = format!("/blobs/{layer}");
+    let cases: [(&str, &[u8], &str); 2] = [
+        (&blob, b"wrong", "has the digest"),
+        (&blob, b"much too long", "should have 5"),
+    ];
+    for (path, body, wanted) in cases {
+        let (path, body) = (path.to_owned(), body.to_vec());
+        fake.intercept(move |asked| {
+            asked
+                .path
+                .ends_with(&path)
+                .then(|| Reply::new(200).body(&body))
+        });
+        let puller = Puller::new();
+        let error = puller.refused(&format!("{}/app:1", fake.host)).await;
+        assert!(error.contains(wanted), "{error}");
+        assert!(puller.store.size(&layer).is_none());
+        assert!(puller.store.records().expect("listed").is_empty());
+    }
+    let other = fake.artifact("other", "1", b"other").0;
+    let other = fake.manifest("other", &other.to_string());
+    fake.intercept(move |asked| {
+        asked
+            .path
+            .contains("/manifests/")
+            .then(|| Reply::new(200).body(&other))
+    });
+    let error = Puller::new()
+        .refused(&format!("{}/app@{digest}", fake.host))
+        .await;
+    assert!(error.contains("is not what the reference says"), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_busy_is_asked_again() {
+    let fake = Fake::start().await;
+    fake.artifact("app", "1", b"x");
+    let left = AtomicUsize::new(2);
+    fake.intercept(move |_| {
+        let is_busy = left
+            .fetch_update(Relaxed, Relaxed, |it| it.checked_sub(1))
+            .is_ok();
+        is_busy.then(|| Reply::new(429).with("Retry-After", "0"))
+    });
+    Puller::new()
+        .pull(&format!("{}/app:1", fake.host))
+        .await
+        .expect("pulled");
+    fake.intercept(|_| Some(Reply::new(429).with("Retry-After", "3600")));
+    let error = Puller::new().refused(&format!("{}/app:1", fake.host)).await;
+    assert!(error.contains("try again in 3600 s"), "{error}");
+}
+
+#[test]
+fn waits_grow_and_end() {
+    let busy = |after| RegistryError::Busy {
+        url: String::new(),
+        status: http::StatusCode::TOO_MANY_REQUESTS,
+        after,
+    };
+    let seconds = std::time::Duration::from_secs;
+    let millis = std::time::Duration::from_millis;
+    let cases = [
+        (busy(None), 1, Some(millis(500))),
+        (busy(None), 3, Some(seconds(2))),
+        (busy(None), limits::TRIES, None),
+        (busy(Some(seconds(7))), 1, Some(seconds(7))),
+        (busy(Some(seconds(0))), 2, Some(seconds(1))),
+        (busy(Some(seconds(61))), 1, None),
+    ];
+    for (error, tries, wanted) in cases {
+        assert_eq!(session::wait(&error, tries), wanted, "{error} {tries}");
+    }
+}
+
+#[tokio::test]
+async fn answers_without_end_are_not_kept() {
+    let fake = Fake::start().await;
+    let large = vec![b' '; usize::try_from(limits::MANIFEST).expect("small") + 10];
+    fake.intercept(move |_| Some(Reply::new(200).body(&large)));
+    let error = Puller::new().refused(&format!("{}/app:1", fake.host)).await;
+    assert!(error.contains("larger than"), "{error}");
+    let large = vec![b'x'; usize::try_from(limits::ERROR_BODY).expect("small") + 10];
+    fake.intercept(move |_| Some(Reply::new(400).body(&large)));
+    let error = Puller::new().refused(&format!("{}/app:1", fake.host)).await;
+    assert!(error.contains("400") && error.len() < 500, "{error}");
+}
+
+#[test]
+fn a_connection_counts_that_brings_what_one_has_to() {
+    let cases = [
+        (0, limits::PACE, 1),
+        (4, limits::PACE, 1),
+        (4, limits::PACE - 1, 5),
+        (0, 1, 1),
+        (1, 1, 2),
+        (1, 0, 2),
+    ];
+    for (tries, came, wanted) in cases {
+        assert_eq!(pull::fruitless(tries, came), wanted, "{tries} {came}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_drips_is_given_up() {
+    let tries = usize::try_from(limits::TRIES).expect("few");
+    for (what, least) in [("/blobs/", tries), ("/manifests/", 1)] {
+        let fake = Fake::start().await;
+        let (_, layer) = fake.artifact("app", "1", &[7; 100_000]);
+        let drips = move |asked: &Asked| {
+            let is_layer = asked.path.ends_with(layer.hex());
+            asked.path.contains(what) && (is_layer || what != "/blobs/")
+        };
+        let is_it = drips.clone();
+        fake.intercept(move |asked| {
+            let whole = || Reply::new(200).body(&[7; 100_000]).drip(0);
+            is_it(asked).then(whole)
+        });
+        let error = Puller::new().refused(&format!("{}/app:1", fake.host)).await;
+        assert!(error.contains("next to nothing came for 60 s"), "{error}");
+        // The clock goes on while the kernel carries bytes, so that a head may be late as well.
+        let asked_for = fake.count(drips);
+        assert!((least..=tries).contains(&asked_for), "{what}: {asked_for}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_slow_but_comes_is_taken() {
+    let fake = Fake::start().await;
+    let content = [7; 40_000];
+    let (_, layer) = fake.artifact("app", "1", &content);
+    let blob = format!("/blobs/{layer}");
+    fake.intercept(move |asked| {
+        let is_it = asked.path.ends_with(&blob);
+        // Next to nothing is as good as a broken line, of which what came is kept.
+        let reply = || fake::ranged(asked, &content).drip(20_000);
+        is_it.then(reply)
+    });
+    let puller = Puller::new();
+    let image = puller.pull(&format!("{}/app:1", fake.host)).await;
+    image.expect("in two stretches");
+    assert_eq!(fake.count(|asked| asked.header("range").is_some()), 1);
+}
+
+#[tokio::test]
+async fn documents_that_were_changed_on_the_disk_are_fetched_again() {
+    let fake = Fake::start().await;
+    // Of a configuration that is read, as an ordinary image has it.
+    let layer = testing::tar(&[testing::Entry::File("app.wasm", b"\0asm\x01\0\0\0")]);
+    let reference = fake.image("app", "1", &layer);
+    let puller = Puller::new();
+    let image = puller.pull(&reference).await.expect("pulled");
+    for digest in [&image.digest, &image.manifest.config.digest] {
+        let path = puller.store.blob_path(digest);
+        let right = fs::read(&path).expect("it");
+        fs::write(&path, vec![b' '; right.len()]).expect("changed");
+        puller.pull(&reference).await.expect("pulled again");
+        assert_eq!(fs::read(&path).expect("it"), right);
+    }
+}

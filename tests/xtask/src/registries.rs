@@ -1,0 +1,156 @@
+//! What comes from the registries of other languages: installed below `target/`, once per pin.
+//!
+//! A pin is a file that names versions. What is installed is left alone until its pin changes, so
+//! that a second run costs nothing and needs no network. Nothing is put into the system, and no
+//! package runs scripts of its own.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, bail};
+
+use crate::step::exec;
+use crate::toolchain::{Program, install, root};
+
+/// What npm's packages need.
+pub(crate) const NPM: Program = Program {
+    name: "npm",
+    packages: &["nodejs", "npm"],
+    without: "what is made with packages of npm is skipped",
+};
+
+/// What PyPI's packages need.
+pub(crate) const PYTHON: Program = Program {
+    name: "python3",
+    packages: &["python3", "python3-venv"],
+    without: "what is made with packages of PyPI is skipped",
+};
+
+/// Written into a folder when everything in it is installed.
+const INSTALLED: &str = ".installed";
+
+/// The oldest Node.js that the packages used here run on.
+const NODE: u32 = 20;
+
+/// Has `folder` filled by `fill`, unless it was already since `pin` was last changed. A folder that
+/// was left half filled is filled anew.
+pub(crate) fn install_once(
+    folder: &Path,
+    pin: &Path,
+    fill: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mark = folder.join(INSTALLED);
+    if is_newer(&mark, [pin])? {
+        return Ok(());
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder)
+            .with_context(|| format!("{} cannot be removed", folder.display()))?;
+    }
+    fs::create_dir_all(folder)?;
+    fill()?;
+    fs::write(&mark, "").with_context(|| format!("{} cannot be written", mark.display()))
+}
+
+/// Whether a file is there and no older than any of the others.
+pub(crate) fn is_newer<'a>(
+    file: &Path,
+    than: impl IntoIterator<Item = &'a Path>,
+) -> anyhow::Result<bool> {
+    let Ok(made) = modified(file) else {
+        return Ok(false);
+    };
+    for other in than {
+        let changed =
+            modified(other).with_context(|| format!("{} cannot be read", other.display()))?;
+        if changed > made {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn modified(file: &Path) -> std::io::Result<SystemTime> {
+    fs::metadata(file)?.modified()
+}
+
+/// Installs what `package.json` and `package-lock.json` of a folder name, with their hashes.
+pub(crate) fn npm_ci(pinned: &Path, into: &Path) -> anyhow::Result<()> {
+    let version = said(Command::new("node").arg("--version"))?;
+    if !is_new_enough(&version) {
+        bail!("Node.js is {version}, and {NODE} is needed");
+    }
+    for name in ["package.json", "package-lock.json"] {
+        fs::copy(pinned.join(name), into.join(name))?;
+    }
+    exec(npm("ci").current_dir(into))
+}
+
+/// Puts the archive of one package, `name-version.tgz`, into a folder.
+pub(crate) fn npm_pack(package: &str, into: &Path) -> anyhow::Result<()> {
+    exec(npm("pack").arg(package).current_dir(into))
+}
+
+fn npm(subcommand: &str) -> Command {
+    let mut command = Command::new("npm");
+    command
+        .args([subcommand, "--silent", "--ignore-scripts"])
+        .args(["--no-audit", "--no-fund", "--no-update-notifier"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+/// `v20.11.1` and the like.
+fn is_new_enough(version: &str) -> bool {
+    let major = version.trim_start_matches('v').split('.').next();
+    major
+        .and_then(|major| major.parse().ok())
+        .is_some_and(|major: u32| major >= NODE)
+}
+
+/// Makes an environment of Python's that holds what a `requirements.txt` names, and no more.
+pub(crate) fn python_environment(requirements: &Path, into: &Path) -> anyhow::Result<()> {
+    // Debian's python3 comes without it.
+    let check = ["-c", "import ensurepip, venv"];
+    if said(Command::new("python3").args(check)).is_err() {
+        install(&["python3-venv"])?;
+    }
+    exec(Command::new("python3").args(["-m", "venv"]).arg(into))?;
+    let mut pip = Command::new(into.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(["--no-deps", "--only-binary", ":all:", "--requirement"])
+        .arg(requirements)
+        .current_dir(root());
+    exec(&mut pip)
+}
+
+/// What a command prints, without the line's end.
+fn said(command: &mut Command) -> anyhow::Result<String> {
+    let answer = command.stdin(Stdio::null()).output()?;
+    if !answer.status.success() {
+        bail!("{}", String::from_utf8_lossy(&answer.stderr));
+    }
+    Ok(String::from_utf8_lossy(&answer.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_is_new_enough_or_not() {
+        let cases = [
+            ("v20.20.2", true),
+            ("v22.1.0", true),
+            ("v18.19.0", false),
+            ("v8", false),
+            ("", false),
+        ];
+        for (version, wanted) in cases {
+            assert_eq!(is_new_enough(version), wanted, "{version}");
+        }
+    }
+}
