@@ -47,6 +47,14 @@ pub fn secret(object: &Object) -> Contents {
     encoded.chain(plain).collect()
 }
 
+/// The `type` of a Secret; `Opaque` where it says none, as an API server fills it in.
+pub fn secret_type(object: &Object) -> &str {
+    match object.top().field("type").text() {
+        "" => "Opaque",
+        kind => kind,
+    }
+}
+
 fn text(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
@@ -76,5 +84,11 @@ mod tests {
         let secret = secret(&object.unwrap());
         assert_eq!(secret.get("a").map(|bytes| &bytes[..]), Some(&b"x"[..]));
         assert_eq!(secret.get("b").map(|bytes| &bytes[..]), Some(&b"plain"[..]));
+        for (object, wanted) in [
+            (json!({}), "Opaque"),
+            (json!({"type": "kubernetes.io/tls"}), "kubernetes.io/tls"),
+        ] {
+            assert_eq!(secret_type(&Object::new(object).unwrap()), wanted);
+        }
     }
 }

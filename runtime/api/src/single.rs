@@ -60,7 +60,9 @@ pub struct Publish {
 /// Nothing is checked here; validation tells what is wrong with it.
 pub fn single(run: &Single) -> Object {
     let name = run.name.clone().unwrap_or_else(|| name_of(&run.image));
-    let mut container = json!({ "name": name, "image": run.image });
+    // Whoever names an image here means the one that is here, as with `docker run`.
+    let policy = "IfNotPresent";
+    let mut container = json!({ "name": name, "image": run.image, "imagePullPolicy": policy });
     let mut spec = json!({ "restartPolicy": "Never" });
     put(&mut container, "args", list(&run.args, |arg| json!(arg)));
     put(
@@ -177,7 +179,10 @@ mod tests {
                 "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hello"},
                 "spec": {
                     "restartPolicy": "Never",
-                    "containers": [{"name": "hello", "image": "file:target/hello.wasm"}]
+                    "containers": [{
+                        "name": "hello", "image": "file:target/hello.wasm",
+                        "imagePullPolicy": "IfNotPresent"
+                    }]
                 }
             })
         );
@@ -211,7 +216,8 @@ mod tests {
             Some(&json!({
                 "restartPolicy": "Never", "hostNetwork": true,
                 "containers": [{
-                    "name": "w", "image": "web:1", "args": ["-v"], "stdin": true,
+                    "name": "w", "image": "web:1", "imagePullPolicy": "IfNotPresent",
+                    "args": ["-v"], "stdin": true,
                     "env": [{"name": "A", "value": "b"}],
                     "ports": [{"containerPort": 80, "hostPort": 8080, "protocol": "TCP"}],
                     "resources": {"limits": {"cpu": "1"}},

@@ -42,6 +42,7 @@ pub(crate) fn run(common: &Common, options: Image) -> anyhow::Result<ExitCode> {
         ImageCommand::Push(options) => transfer::push(&room, &options),
         ImageCommand::Pack(options) => local::pack(&room, options),
         ImageCommand::Ls(options) => local::ls(&room, &options),
+        ImageCommand::Tag(options) => local::tag(&room, &options),
         ImageCommand::Rm(options) => local::rm(&room, &options),
         ImageCommand::Inspect(options) => inspect::inspect(&room, &options),
         ImageCommand::Import(options) => local::import(&room, &options),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use host::CodeStore;
 use host::code::CodeError;
 use model::runtime::WasmImage;
+use model::security::ImageUser;
 use node::{ImageError, ImageWant, Images, PreparedImage};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -231,12 +232,22 @@ impl RunImages {
     }
 }
 
+/// The refusal of an image that names a user whom it does not know. (A manifest may name another.)
+fn no_user(reference: &str, user: &str) -> String {
+    format!(
+        "image {reference:?}: unable to find user {user}: no matching entries in the image's \
+         /etc/passwd; build it with a USER that is there or a number, or run it from a manifest \
+         that sets securityContext.runAsUser"
+    )
+}
+
 impl Images for RunImages {
     fn prepare(
         &self,
         want: ImageWant,
     ) -> Pin<Box<dyn Future<Output = Result<PreparedImage, ImageError>> + Send + '_>> {
         Box::pin(async move {
+            let reference = want.reference.clone();
             let found = self.find(want).await;
             let Some(failed) = &self.failed else {
                 return found;
@@ -245,6 +256,10 @@ impl Images for RunImages {
                 Ok(PreparedImage {
                     broken: Some(why), ..
                 }) => why,
+                Ok(PreparedImage {
+                    user: Some(ImageUser::Name(name, None)),
+                    ..
+                }) => no_user(&reference, &name),
                 Err(error) => error.message,
                 Ok(image) => return Ok(image),
             };

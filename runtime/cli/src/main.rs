@@ -67,6 +67,52 @@ fn version() -> anyhow::Result<ExitCode> {
 /// characters are shown, not obeyed.
 fn complain(error: &anyhow::Error) {
     use std::io::Write as _;
-    let text = run::escaped(format!("{error:#}").as_bytes());
+    let text = run::escaped(causes(error).as_bytes());
     let _ = writeln!(std::io::stderr(), "error: {text}");
+}
+
+/// An error and its causes, each once: many say theirs themselves.
+fn causes(error: &anyhow::Error) -> String {
+    let mut causes = error.chain().map(ToString::to_string);
+    let mut text = causes.next().unwrap_or_default();
+    for cause in causes.filter(|cause| !cause.is_empty()) {
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read f: {source}")]
+    struct Unread {
+        source: io::Error,
+    }
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let source = || io::Error::from(io::ErrorKind::NotFound);
+        let words = source().to_string();
+        let unread = || anyhow::Error::from(Unread { source: source() });
+        for (error, wanted) in [
+            (unread(), format!("cannot read f: {words}")),
+            (
+                unread().context("no image"),
+                format!("no image: cannot read f: {words}"),
+            ),
+            (
+                anyhow::Error::from(source()).context("cannot open g"),
+                format!("cannot open g: {words}"),
+            ),
+        ] {
+            assert_eq!(causes(&error), wanted);
+        }
+    }
 }

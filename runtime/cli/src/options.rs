@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::image::{
-    Export, Image, ImageCommand, Import, Inspect, Ls, Pack, Rm, Transfer,
+    Export, Image, ImageCommand, Import, Inspect, Ls, Pack, Rm, Tag, Transfer,
 };
 
 /// Kubernetes pods whose containers are WebAssembly.
@@ -48,7 +48,7 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run pods in the foreground, until every container that is not a sidecar has ended.
     Run(Run),
-    /// Images: pull, push, pack, list, remove, inspect, import, export.
+    /// Images: pull, push, pack, list, tag, remove, inspect, import, export.
     Image(Image),
     /// Print the version.
     Version,

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use api::data::Contents;
 use host::code::CodeError;
 use image::credentials::{CredentialsError, DockerConfig, Keyring};
 use image::digest::Algorithm;
@@ -32,11 +33,11 @@ use tokio::sync::OnceCell;
 
 use crate::images::{FileError, Files};
 
-/// The key of a Secret of the type kubernetes.io/dockerconfigjson.
-const DOCKER_CONFIG: &str = ".dockerconfigjson";
+/// The type of Secrets that hold a `config.json`, and their key.
+const DOCKER_CONFIG: (&str, &str) = ("kubernetes.io/dockerconfigjson", ".dockerconfigjson");
 
-/// The key of a Secret of the type kubernetes.io/dockercfg.
-const DOCKER_LEGACY: &str = ".dockercfg";
+/// The type of Secrets that hold its entries alone, and their key.
+const DOCKER_LEGACY: (&str, &str) = ("kubernetes.io/dockercfg", ".dockercfg");
 
 /// Images of registries.
 pub(crate) struct RegistryImages {
@@ -159,8 +160,18 @@ impl RegistryImages {
         let keyring = self.keyring(want).await.map_err(|error| unpulled(&error))?;
         want.tell(ImageNews::Pulling);
         let begun = Instant::now();
-        let image = self.pull(lease, reference, &keyring).await;
-        let image = image.map_err(|error| unpulled(&error))?;
+        let image = match self.pull(lease.clone(), reference, &keyring).await {
+            Ok(image) => image,
+            Err(error) => {
+                let remedy = match self.local(lease, reference).await {
+                    Ok(_) => {
+                        "; the image is here, and `imagePullPolicy: IfNotPresent` would use it"
+                    }
+                    Err(_) => "",
+                };
+                return Err(unpulled(&format!("{error}{remedy}")));
+            }
+        };
         let fetched = Fetched {
             took: begun.elapsed(),
             bytes: image.manifest.size(),
@@ -216,12 +227,10 @@ impl RegistryImages {
                 missing.push(name.clone());
                 continue;
             };
-            match (data.get(DOCKER_CONFIG), data.get(DOCKER_LEGACY)) {
-                (Some(bytes), _) => keyring.add(DockerConfig::parse(bytes, &source)?),
-                (None, Some(bytes)) => keyring.add(DockerConfig::parse_legacy(bytes, &source)?),
-                (None, None) => {
-                    tracing::warn!("{source} of imagePullSecrets has no {DOCKER_CONFIG}");
-                }
+            let kind = self.objects.secret_type(&want.namespace, name);
+            match of_secret(kind.as_deref().unwrap_or_default(), &data, &source)? {
+                Ok(config) => keyring.add(config),
+                Err(why) => tracing::warn!("{why}"),
             }
         }
         if !missing.is_empty() {
@@ -351,6 +360,29 @@ impl RegistryImages {
     }
 }
 
+/// The credentials of a Secret; why it has none where it is not of a type that has any, whatever its
+/// keys are called, as kubelet has it.
+fn of_secret(
+    kind: &str,
+    data: &Contents,
+    source: &str,
+) -> Result<Result<DockerConfig, String>, CredentialsError> {
+    let ((config, key), (legacy, legacy_key)) = (DOCKER_CONFIG, DOCKER_LEGACY);
+    let found = match kind {
+        kind if kind == config => data.get(key).map(|it| DockerConfig::parse(it, source)),
+        kind if kind == legacy => data
+            .get(legacy_key)
+            .map(|it| DockerConfig::parse_legacy(it, source)),
+        _ => None,
+    };
+    let why = || {
+        format!(
+            "{source} of imagePullSecrets is not used: it has the type {kind:?}; it needs `type: {config}` and the key {key}"
+        )
+    };
+    found.transpose().map(|config| config.ok_or_else(why))
+}
+
 /// The wasm file that an image with a root runs, or why there is none: what the first word of argv
 /// names, which is the pod's command, else the image's entry point, else the pod's arguments, which
 /// take the place of the image's command.
@@ -390,4 +422,38 @@ fn program(image: &Image, root: Option<&PathBuf>, meant: ProgramWant) -> Result<
 /// Retries and waits are the log's: a run shows Events.
 fn progress() -> Progress {
     Progress::to(|step| tracing::debug!(?step, "an image"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_come_from_secrets_of_their_types_alone() {
+        let both = [
+            (".dockerconfigjson", r#"{"auths": {"r.example": {}}}"#),
+            (".dockercfg", r#"{"r.example": {}, "s.example": {}}"#),
+        ];
+        let both = both.map(|(key, text)| (key.to_owned(), bytes::Bytes::from(text)));
+        let both: Contents = both.into();
+        let cases = [
+            ("kubernetes.io/dockerconfigjson", Some(r#"["r.example"]"#)),
+            (
+                "kubernetes.io/dockercfg",
+                Some(r#"["r.example", "s.example"]"#),
+            ),
+            ("Opaque", None),
+            ("", None),
+        ];
+        for (kind, wanted) in cases {
+            let found = of_secret(kind, &both, "the Secret a/b").expect("no fault");
+            let shown = found.as_ref().ok().map(|config| format!("{config:?}"));
+            assert_eq!(shown.as_deref(), wanted, "{kind}");
+            let tells = found.err().is_none_or(|why| why.contains("the Secret a/b"));
+            assert!(tells, "{kind}");
+        }
+        let none = Contents::new();
+        let found = of_secret(DOCKER_CONFIG.0, &none, "x").expect("no fault");
+        assert!(found.is_err());
+    }
 }

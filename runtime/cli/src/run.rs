@@ -7,7 +7,8 @@
 //!
 //! It ends when every container that is not a sidecar has ended for good, or on Ctrl-C: the first
 //! asks the pods to stop, the second ends them. The one container of `run IMAGE` does not wait for
-//! an image that cannot be had: the run ends with 125 then. When whoever reads its output has gone,
+//! an image that cannot be had, and is not tried again where it is refused: the run ends with 125
+//! then. When whoever reads its output has gone,
 //! it stops as on Ctrl-C, with the exit code of a program that SIGPIPE ends: `wasmpod run … | head`
 //! is over when head is.
 
@@ -32,6 +33,7 @@ use anyhow::Context as _;
 use api::Workload;
 use host::CodeStore;
 use image::Store;
+use model::status::ContainerState;
 use node::{ManifestObjects, Node, Objects, PodHandle, Router};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -55,6 +57,9 @@ const THREADS: usize = 2;
 /// How long file calls, and readers in a hurry, may hold the process back after everything else has
 /// ended.
 const LAST_CALLS: Duration = Duration::from_secs(1);
+
+/// Why a container waits that a runtime refuses, and that nothing but another order makes.
+const REFUSALS: [&str; 2] = ["CreateContainerError", "CreateContainerConfigError"];
 
 /// Exit code where all went well but what was printed was not all written: EX_IOERR of sysexits.h,
 /// so that a script does not take half of the output for the whole.
@@ -104,7 +109,7 @@ async fn to_the_end(
     let objects: Arc<dyn Objects> = Arc::new(ManifestObjects::new(&loaded.workload));
     let mut images = images(store, files, loaded.images, &objects);
     if options.image.is_some() {
-        images = images.telling(failed);
+        images = images.telling(failed.clone());
     }
     let node = Node::new(
         runtime,
@@ -122,6 +127,7 @@ async fn to_the_end(
     let (pods, ends) = start(&node, &printer, &loaded.workload);
     if let Some(pod) = pods.first().filter(|_| loaded.stdin) {
         tokio::spawn(forward_stdin(pod.clone(), loaded.container.clone()));
+        tokio::spawn(tell_refusal(pod.clone(), failed));
     }
     let end = until_all_end(
         (&pods, longest_grace(&loaded.workload)),
@@ -204,6 +210,26 @@ async fn last_words(printer: &Printer, summary: &Summary, failed: Option<String>
     printer.output().finish().await;
 }
 
+/// Tells there why the one container of a pod is refused, which would be tried again for ever.
+async fn tell_refusal(pod: PodHandle, failed: mpsc::UnboundedSender<String>) {
+    let refusal = |report: &node::Report| {
+        let mut containers = report.status.containers.iter();
+        containers.find_map(|container| match &container.state {
+            ContainerState::Waiting { reason, message } if REFUSALS.contains(&&**reason) => {
+                Some(message.clone())
+            }
+            _ => None,
+        })
+    };
+    let mut reports = pod.report();
+    let refused = reports.wait_for(|report| refusal(report).is_some()).await;
+    // Without one the pod has ended.
+    if let Some(why) = refused.ok().and_then(|report| refusal(&report)) {
+        // Nobody who hears it means that the run is over.
+        let _ = failed.send(why);
+    }
+}
+
 /// Gives this process' standard input to the container, for as long as it takes it.
 async fn forward_stdin(pod: PodHandle, container: String) {
     let (sender, mut chunks) = tokio::sync::mpsc::channel(1);
@@ -226,7 +252,7 @@ async fn forward_stdin(pod: PodHandle, container: String) {
     let mut report = pod.report();
     let runs = report.wait_for(|report| {
         let mut containers = report.status.containers.iter();
-        containers.any(|c| matches!(c.state, model::status::ContainerState::Running { .. }))
+        containers.any(|c| matches!(c.state, ContainerState::Running { .. }))
     });
     if runs.await.is_err() {
         return;

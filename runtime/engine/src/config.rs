@@ -23,11 +23,26 @@ pub enum Allocation {
     OnDemand,
 }
 
-/// Core instances of one component: its own modules and the adapters between them.
-const CORE_INSTANCES: u32 = 8;
+/// Core instances of one component: its own modules and the adapters between them. They lie on the
+/// heap, at most 1 MiB of them for a component, so that a slot is no larger for many; the bound is
+/// there for the total, which is counted. A component of componentize-js has 4, with 1 memory and 2
+/// tables. One of componentize-py has 14, with 1 memory and 2 tables: each library of the interpreter
+/// is one, and each module in C is one more.
+const CORE_INSTANCES: u32 = 100;
+/// The same of a component that is concurrent in itself, each of whose core instances may keep a
+/// stack. One with more runs on demand.
+const CONCURRENT_CORE_INSTANCES: u32 = 8;
 /// Stacks of one instance that is concurrent in itself: one for a call into each of its core
 /// instances that waits with its frames in place, one for the call that runs, one to go on with.
-const STACKS: u32 = CORE_INSTANCES + 2;
+const STACKS: u32 = CONCURRENT_CORE_INSTANCES + 2;
+/// Bytes of a stack that a guest may fill with its own frames; then it traps. What JavaScript has
+/// elsewhere: a program in QuickJS, whose every call is 800 bytes here, calls 1,300 deep. Costs
+/// nothing until it is used. What one guest has used stays with its slot of a pool for the next one
+/// and is no container's memory, which is why it is not more.
+const GUEST_STACK: usize = 1 << 20;
+/// Bytes of a whole stack. Below the guest's frames are those of the host, which answers its calls on
+/// the same stack.
+const STACK: usize = GUEST_STACK + (1 << 20);
 /// Tables of one component.
 const TABLES: u32 = 4;
 /// Elements that a table of a pool's slot may grow to: address space only, until they are used.
@@ -50,6 +65,7 @@ const BACKTRACE_FRAMES: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.sat
 /// this machine.
 pub fn engine(kind: Kind, allocation: Allocation) -> wasmtime::Result<Engine> {
     let mut config = tunables(kind);
+    config.max_wasm_stack(GUEST_STACK).async_stack_size(STACK);
     if let Allocation::Pool(slots) = allocation {
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(kind, slots)));
     }
@@ -91,18 +107,18 @@ fn tunables(kind: Kind) -> Config {
 }
 
 fn pool(kind: Kind, slots: u32) -> PoolingAllocationConfig {
-    let stacks = match kind {
-        Kind::Sync => 1,
-        Kind::Async => STACKS,
+    let (core_instances, stacks) = match kind {
+        Kind::Sync => (CORE_INSTANCES, 1),
+        Kind::Async => (CONCURRENT_CORE_INSTANCES, STACKS),
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(4))
+        .total_core_instances(slots.saturating_mul(core_instances))
         .total_memories(slots)
-        .total_tables(slots.saturating_mul(2))
+        .total_tables(slots.saturating_mul(TABLES))
         .total_stacks(slots.saturating_mul(stacks))
         .total_gc_heaps(slots)
-        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_core_instances_per_component(core_instances)
         .max_memories_per_component(1)
         .max_tables_per_component(TABLES)
         .table_elements(TABLE_ELEMENTS)

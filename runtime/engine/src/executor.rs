@@ -18,6 +18,10 @@
 //!
 //! A worker without work sleeps; while work comes in quick succession one of them looks for it for
 //! a moment before (`patience`).
+//!
+//! The threads are those of an async runtime of their own, and each worker is a task on it: a worker
+//! that sleeps waits for the kernel's sockets at the same time, so that what comes in on one is read
+//! by the thread that hears of it, and none is woken by another for every piece.
 
 mod patience;
 mod queue;
@@ -26,13 +30,16 @@ mod tick;
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
+use tokio::task::unconstrained;
 
 use crate::account::Account;
 use patience::Patience;
@@ -44,10 +51,17 @@ use tick::Tick;
 /// How much nicer than everything else the guests' threads are.
 const NICENESS: i32 = 5;
 
-/// The guest threads of one process. Stops them when the last handle is dropped.
+/// For how long a worker runs one task after another before it looks what has come in on sockets.
+/// Shorter than a turn of a guest that computes, and long enough for some dozen short ones.
+const ROUND: Duration = Duration::from_micros(200);
+
+/// The guest threads of one process. Stops them when it is dropped.
 #[derive(Debug)]
 pub struct Executor {
     shared: Arc<Shared>,
+    runtime: Handle,
+    /// Taken when it is dropped.
+    threads: Option<Runtime>,
 }
 
 /// What workers, tasks and the tick share.
@@ -55,7 +69,8 @@ pub struct Executor {
 pub(crate) struct Shared {
     queue: Mutex<Queue>,
     /// Idle workers wait here.
-    work: Condvar,
+    work: Notify,
+    workers: usize,
     /// Changes with whatever a worker that looks for work should see.
     posted: AtomicU32,
     /// Whether looking is of use: not where it would hold up the one processor there is.
@@ -63,34 +78,62 @@ pub(crate) struct Shared {
     tick: Tick,
 }
 
+/// One worker, between two rounds.
+#[derive(Default)]
+struct Worker {
+    patience: Patience,
+    idle_since: Option<Instant>,
+}
+
+/// Why a worker runs nothing.
+enum Rest {
+    /// It has run for a while.
+    Moment,
+    /// There is nothing to run, at most for so long; as things stood when so much had been posted.
+    Sleep {
+        timeout: Option<Duration>,
+        posted: u32,
+    },
+    /// It is to end.
+    Stop,
+}
+
 // === impl Executor ===
 
 impl Executor {
-    /// Starts one thread per core that this process may use, and the tick. `runtime` serves the
-    /// timers and kernel sockets of guests.
+    /// Starts one thread per core that this process may use, and the tick.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(runtime: &Handle) -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let workers = thread::available_parallelism().map_or(1, usize::from);
         let shared = Arc::new(Shared::new(workers));
+        let started = AtomicUsize::new(0);
+        let threads = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name_fn(move || format!("guests-{}", started.fetch_add(1, Ordering::Relaxed)))
+            .on_thread_start(lower_priority)
+            .enable_all()
+            .build()?;
+        for _ in 0..workers {
+            // Who has had how much is not for that runtime to say.
+            threads.spawn(unconstrained(Arc::clone(&shared).work()));
+        }
         let executor = Self {
             shared: Arc::clone(&shared),
+            runtime: threads.handle().clone(),
+            threads: Some(threads),
         };
-        for n in 0..workers {
-            let (shared, runtime) = (Arc::clone(&shared), runtime.clone());
-            thread::Builder::new()
-                .name(format!("guests-{n}"))
-                .spawn(move || {
-                    lower_priority();
-                    let _runtime = runtime.enter();
-                    shared.work();
-                })?;
-        }
         thread::Builder::new()
             .name("epoch-tick".to_owned())
             .spawn(move || shared.keep_ticking())?;
         Ok(executor)
+    }
+
+    /// The runtime of the guests' threads: who waits on its reactor is woken where guests run, and
+    /// before any other thread is.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Runs a future for a guest and charges its time to `account`. `done` is called on a worker
@@ -132,6 +175,10 @@ impl Executor {
 impl Drop for Executor {
     fn drop(&mut self) {
         self.shared.stop();
+        if let Some(threads) = self.threads.take() {
+            // It may be dropped by a task, which must not wait.
+            threads.shutdown_background();
+        }
     }
 }
 
@@ -141,7 +188,8 @@ impl Shared {
     fn new(workers: usize) -> Self {
         Self {
             queue: Mutex::default(),
-            work: Condvar::new(),
+            work: Notify::new(),
+            workers,
             posted: AtomicU32::new(0),
             may_look: workers > 1,
             tick: Tick::default(),
@@ -180,21 +228,36 @@ impl Shared {
     /// Has every worker look at the queue.
     fn call_all(&self) {
         self.posted.fetch_add(1, Ordering::Release);
-        self.work.notify_all();
+        for _ in 0..self.workers {
+            self.work.notify_one();
+        }
     }
 
     /// One worker's life: take the next task, poll it, until stopped.
-    fn work(&self) {
-        task::mark_worker();
-        let mut patience = Patience::default();
-        let mut idle_since = None;
+    async fn work(self: Arc<Self>) {
+        let mut worker = Worker::default();
+        loop {
+            match self.run_some(&mut worker) {
+                // Sockets are looked at meanwhile.
+                Rest::Moment => tokio::task::yield_now().await,
+                Rest::Sleep { timeout, posted } => self.sleep(timeout, posted).await,
+                Rest::Stop => return,
+            }
+        }
+    }
+
+    /// Runs tasks until there is none, or for a while.
+    fn run_some(&self, worker: &mut Worker) -> Rest {
+        let _marked = task::mark_worker();
+        let begun = Instant::now();
         let mut queue = self.lock();
         loop {
             match queue.next() {
                 Next::Run(task) => {
                     queue.take_expected();
-                    if let Some(since) = idle_since.take() {
-                        patience.waited(Instant::now().saturating_duration_since(since));
+                    if let Some(since) = worker.idle_since.take() {
+                        let waited = begun.saturating_duration_since(since);
+                        worker.patience.waited(waited);
                         // While this worker looked, no other was woken.
                         if queue.len() > 0 && queue.has_idle_worker() {
                             self.work.notify_one();
@@ -207,22 +270,29 @@ impl Shared {
                     task.run();
                     queue = self.lock();
                     queue.stop_running();
+                    if queue.len() > 0 && begun.elapsed() >= ROUND {
+                        return Rest::Moment;
+                    }
                 }
                 Next::Wait(timeout) => {
-                    let is_new = idle_since.is_none();
-                    idle_since.get_or_insert_with(Instant::now);
+                    let is_new = worker.idle_since.is_none();
+                    worker.idle_since.get_or_insert_with(Instant::now);
                     let look = if queue.take_expected() {
                         Some(patience::MOST)
                     } else {
-                        patience.time().filter(|_| is_new)
+                        worker.patience.time().filter(|_| is_new)
                     };
                     let may_look = self.may_look && timeout.is_none();
-                    queue = match look.filter(|_| may_look) {
-                        Some(time) if queue.begin_looking() => self.look(queue, time),
-                        _ => self.sleep(queue, timeout),
-                    };
+                    match look.filter(|_| may_look) {
+                        Some(time) if queue.begin_looking() => queue = self.look(queue, time),
+                        _ => {
+                            queue.worker_rests();
+                            let posted = self.posted.load(Ordering::Acquire);
+                            return Rest::Sleep { timeout, posted };
+                        }
+                    }
                 }
-                Next::Stop => return,
+                Next::Stop => return Rest::Stop,
             }
         }
     }
@@ -240,27 +310,18 @@ impl Shared {
         queue
     }
 
-    /// Sleeps until called, or for so long.
-    fn sleep<'a>(
-        &'a self,
-        mut queue: MutexGuard<'a, Queue>,
-        timeout: Option<Duration>,
-    ) -> MutexGuard<'a, Queue> {
-        queue.worker_rests();
-        let mut queue = match timeout {
-            None => self
-                .work
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner),
-            Some(time) => {
-                self.work
-                    .wait_timeout(queue, time)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
+    /// Sleeps until called, or for so long; not at all if something was posted since.
+    async fn sleep(&self, timeout: Option<Duration>, posted: u32) {
+        let mut called = pin!(self.work.notified());
+        called.as_mut().enable();
+        if self.posted.load(Ordering::Acquire) == posted {
+            match timeout {
+                None => called.await,
+                // Called or not, it looks.
+                Some(time) => drop(tokio::time::timeout(time, called).await),
             }
-        };
-        queue.worker_returns();
-        queue
+        }
+        self.lock().worker_returns();
     }
 
     /// The tick's life: advance epochs while guests run, wait while none does.

@@ -27,9 +27,12 @@ mod p2;
 mod p3;
 mod pace;
 mod patience;
+mod pieces;
 mod request;
 mod resources;
+mod room;
 mod server;
+mod targets;
 mod tasks;
 mod transmission;
 

@@ -5,8 +5,10 @@ pub mod missing;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::component::Component;
+use wasmtime::{Module, UnknownImportError};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::p3::bindings::CommandPre as Command3Pre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -26,6 +28,8 @@ pub struct Image {
     path: PathBuf,
     kind: Kind,
     tiers: [OnceLock<Result<Entry, String>>; TIERS],
+    /// Whether it was refused by a pool and ran on demand: it is larger than their slots.
+    beyond_pools: AtomicBool,
 }
 
 /// What is called to run a program: linked, ready to be instantiated.
@@ -76,6 +80,7 @@ impl Image {
             path: path.to_owned(),
             kind: cache::kind(path),
             tiers: Default::default(),
+            beyond_pools: AtomicBool::new(false),
         }
     }
 
@@ -87,6 +92,16 @@ impl Image {
     /// Which engine configuration it was compiled for.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether a pool may hold it, as far as it has been tried.
+    pub(crate) fn fits_pools(&self) -> bool {
+        !self.beyond_pools.load(Ordering::Relaxed)
+    }
+
+    /// No pool holds it: none is asked again, as each would map all of its code first.
+    pub(crate) fn is_beyond_pools(&self) {
+        self.beyond_pools.store(true, Ordering::Relaxed);
     }
 
     /// What to call, for instances of this tier. Loaded at the first call.
@@ -120,7 +135,8 @@ impl Image {
                 }
                 let linker = tier.modules().map_err(cannot_run)?;
                 let accepts = p1::accepts(&module);
-                let module = linker.instantiate_pre(&module).map_err(cannot_run)?;
+                let linked = linker.instantiate_pre(&module);
+                let module = linked.map_err(|error| unlinked(&module, error))?;
                 Ok(Entry::Preview1 { module, accepts })
             }
             Code::Component(component) => component_entry(tier, &component),
@@ -183,6 +199,19 @@ fn component_entry(tier: &Tier, component: &Component) -> Result<Entry, ImageErr
         Role::None => return Err(interfaces.nothing_to_call()),
     };
     entry.map_err(cannot_run)
+}
+
+/// Why a core module cannot be linked: what it lacks, or that something is another than it says.
+fn unlinked(module: &Module, error: wasmtime::Error) -> ImageError {
+    match error.downcast_ref::<UnknownImportError>() {
+        Some(unknown) => ImageError::CannotRun(missing::told_of_module(
+            module
+                .imports()
+                .map(|import| (import.module(), import.name())),
+            (unknown.module(), unknown.name()),
+        )),
+        None => cannot_run(error),
+    }
 }
 
 fn cannot_run(error: wasmtime::Error) -> ImageError {

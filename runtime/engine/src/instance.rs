@@ -35,7 +35,7 @@ use crate::image::{Entry, Image, ImageError};
 use crate::output::{Chunk, OutputSink};
 use crate::stdin::{self, Giver, Stdin};
 use crate::stop::Stop;
-use crate::tiers::{self, Slot, TIERS, Tiers};
+use crate::tiers::{self, ON_DEMAND, Slot, Tiers};
 use crate::wasi::keyvalue::Buckets;
 
 /// Images that stay loaded although nothing runs from them: the next pod of one starts at once.
@@ -171,13 +171,13 @@ impl Program {
 // === impl Engine ===
 
 impl Engine {
-    /// Starts the guest threads. `runtime` serves guests' timers, kernel sockets and file calls.
+    /// Starts the guest threads.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(runtime: &Handle) -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let inner = Inner {
-            executor: Executor::start(runtime)?,
+            executor: Executor::start()?,
             tiers: Tiers::default(),
             images: Mutex::default(),
             images_known: AtomicUsize::new(0),
@@ -186,6 +186,11 @@ impl Engine {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// The runtime of the guests' threads: what a guest reads is best waited for there.
+    pub fn runtime(&self) -> &Handle {
+        self.inner.executor.runtime()
     }
 
     /// The image with this digest, whose compiled code lies at `path`. Loads it unless it is
@@ -219,16 +224,21 @@ impl Engine {
     }
 
     /// A slot, and what to call there: in the first tier with room, or on demand where the program
-    /// has more memories or tables than a pool's slot holds.
+    /// has more instances, memories or tables than a pool's slot holds.
     pub(crate) fn place(&self, image: &Image) -> Result<(Slot, Entry), ImageError> {
         let images = self.inner.images_known.load(Ordering::Relaxed);
-        let slot = self.slot_for(image, tiers::first_for(images))?;
+        let first = match image.fits_pools() {
+            true => tiers::first_for(images),
+            false => ON_DEMAND,
+        };
+        let slot = self.slot_for(image, first)?;
         match image.entry(&slot.tier) {
             Ok(entry) => Ok((slot, entry)),
-            Err(error) if slot.tier.index == TIERS - 1 => Err(error),
+            Err(error) if slot.tier.index == ON_DEMAND => Err(error),
             Err(_) => {
-                let slot = self.slot_for(image, TIERS - 1)?;
+                let slot = self.slot_for(image, ON_DEMAND)?;
                 let entry = image.entry(&slot.tier)?;
+                image.is_beyond_pools();
                 Ok((slot, entry))
             }
         }
@@ -271,7 +281,12 @@ impl Engine {
     ) -> Exit {
         let program = Arc::new(program);
         if program.image.is_server() {
-            return http::serve(self.clone(), program, stop, farewell).await;
+            let exit = http::serve(self.clone(), program, stop, farewell).await;
+            return match exit.code {
+                0 => exit,
+                // By itself a server ends with 0: this one has not come to listen.
+                _ => end::unstarted(exit.message),
+            };
         }
         let sink = OutputSink::new(program.id, program.reports.clone());
         let guest = Guest::new(&program, sink, stdin, stop);
@@ -423,3 +438,6 @@ fn stats(account: &Account, net: &PodNet) -> Stats {
         ..account.stats()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,11 @@ impl Limiter {
         Self { account, taken: 0 }
     }
 
+    /// Bytes of its memories and tables.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Whose memory it is.
     pub(crate) fn account(&self) -> &Arc<Account> {
         &self.account

@@ -38,6 +38,8 @@ const LARGE: u32 = 1000;
 
 /// How many tiers there are.
 pub(crate) const TIERS: usize = 3;
+/// The last one, which holds whatever can be run at all.
+pub(crate) const ON_DEMAND: usize = TIERS - 1;
 
 /// All tiers of both kinds.
 #[derive(Default)]

@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::{Account, Buckets, FileCalls, Identity, Image, Instance};
+use model::container::{HTTP_PORT, Protocol};
 use model::runtime::{
     Event, EventSink, InstanceId, InstanceSpec, PodId, PodSandbox, RuntimeError, StoragePlace,
     VolumeSpec,
 };
 use net::PodNet;
+use tokio::sync::Notify;
 use volume::{
     LimitExceeded, LimitedPlace, LimitedResource, MountTable, Payer, PodVolumes, RootSpec,
 };
+
+use crate::working_dir;
 
 /// A pod that has been created.
 pub(crate) struct Pod {
@@ -48,6 +52,8 @@ pub(crate) struct Run {
     pub(crate) owns_files: bool,
     /// Set by its start.
     pub(crate) instance: std::sync::OnceLock<Instance>,
+    /// Told once its http server listens, or nobody waits for that any more.
+    pub(crate) listens: Notify,
 }
 
 // === impl Pod ===
@@ -137,7 +143,7 @@ impl Pod {
             read_only: spec.read_only_root,
             size_limit: spec.limits.storage,
         };
-        let table = MountTable::new(&self.volumes(), root, &spec.mounts);
+        let table = working_dir::files(&self.volumes(), root, &spec.mounts, &spec.working_dir);
         let has_sub_paths = spec.mounts.iter().any(|mount| mount.sub_path.is_some());
         table
             .and_then(|table| {
@@ -179,6 +185,15 @@ impl Pod {
         run.ok_or_else(|| RuntimeError::NotFound(format!("{}: no instance {}", self.key(), id.0)))
     }
 
+    /// Somebody listens at this TCP port: an http server there has begun.
+    pub(crate) fn listens(&self, port: u16) {
+        let state = self.state();
+        let runs = state.instances.values();
+        for run in runs.filter(|run| run.http_port() == Some(port)) {
+            run.listens.notify_one();
+        }
+    }
+
     pub(crate) fn forget(&self, id: InstanceId) -> Option<Arc<Run>> {
         self.state().instances.remove(&id)
     }
@@ -192,6 +207,20 @@ impl Pod {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    /// Where its http server listens, if it is one: at its first TCP port.
+    pub(crate) fn http_port(&self) -> Option<u16> {
+        if !self.image.is_server() {
+            return None;
+        }
+        let mut ports = self.spec.ports.iter();
+        let first = ports.find(|(_, _, protocol)| *protocol == Protocol::Tcp);
+        Some(first.map_or(HTTP_PORT, |(_, port, _)| *port))
     }
 }
 

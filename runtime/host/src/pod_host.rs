@@ -15,16 +15,19 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{Engine, Report, instance};
+use model::container::Protocol;
 use model::runtime::{
     Answer, Connection, Event, EventSink, ExecSpec, InstanceId, InstanceSpec, PodCreated, PodId,
     PodSandbox, Runtime, RuntimeError, Signal, Stats, Update, WasmImage,
 };
-use net::{Binder, Notice, Observer, Peers, PodRange, Steer, Switch, SwitchConfig, SwitchError};
+use net::{
+    Binder, Listening, Notice, Observer, Peers, PodRange, Steer, Switch, SwitchConfig, SwitchError,
+};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
@@ -74,10 +77,13 @@ struct Inner {
     memory_dir: Option<PathBuf>,
     toolbox: Toolbox,
     toolbox_code: tokio::sync::OnceCell<WasmImage>,
-    pods: RwLock<HashMap<PodId, Arc<Pod>>>,
+    pods: Arc<Pods>,
     /// Which pod an instance belongs to.
     owners: RwLock<HashMap<InstanceId, Arc<Pod>>>,
 }
+
+/// The pods that there are.
+type Pods = RwLock<HashMap<PodId, Arc<Pod>>>;
 
 /// Why there is no host.
 #[derive(Debug, thiserror::Error)]
@@ -98,10 +104,17 @@ impl PodHost {
     /// # Errors
     /// When the system refuses threads, or no block of pod addresses is free.
     pub fn start(config: PodHostConfig) -> Result<Self, HostError> {
+        let engine = Engine::start()?;
+        let pods: Arc<Pods> = Arc::default();
+        let observer = Notices {
+            sink: Arc::clone(&config.sink),
+            pods: Arc::downgrade(&pods),
+        };
         let switch = Switch::new(SwitchConfig {
             range: config.range,
             kernel: config.runtime.clone(),
-            observer: Arc::new(Notices(Arc::clone(&config.sink))),
+            streams: engine.runtime().clone(),
+            observer: Arc::new(observer),
             peers: config.peers,
             steering: config.steering,
             binder: config.binder,
@@ -111,7 +124,7 @@ impl PodHost {
             .runtime
             .spawn(pump::run(incoming, Arc::clone(&config.sink)));
         let inner = Inner {
-            engine: Engine::start(&config.runtime)?,
+            engine,
             switch,
             sink: config.sink,
             reports,
@@ -120,7 +133,7 @@ impl PodHost {
             memory_dir: config.memory_dir,
             toolbox: config.toolbox,
             toolbox_code: tokio::sync::OnceCell::new(),
-            pods: RwLock::default(),
+            pods,
             owners: RwLock::default(),
         };
         Ok(Self {
@@ -200,7 +213,16 @@ impl Runtime for PodHost {
 
     fn start(&self, instance: InstanceId) -> Answer<'_, ()> {
         let started = self.inner.start(instance);
-        Box::pin(std::future::ready(started))
+        // Whoever is told that an http server runs, a postStart hook above all, may ask it.
+        let run = started.is_ok().then(|| self.inner.instance(instance).ok());
+        let server = run.flatten().and_then(|run| Some((run.http_port()?, run)));
+        let Some((port, run)) = server else {
+            return Box::pin(std::future::ready(started));
+        };
+        Box::pin(async move {
+            self.inner.listens(&run, port).await;
+            started
+        })
     }
 
     fn signal(&self, instance: InstanceId, signal: Signal) -> Answer<'_, ()> {
@@ -257,7 +279,7 @@ impl Runtime for PodHost {
 impl Drop for Inner {
     fn drop(&mut self) {
         // A parked guest holds the engine, and its own wakers hold the guest: none ends by itself.
-        let pods = self.pods.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let pods = std::mem::take(&mut *self.pods.write().unwrap_or_else(PoisonError::into_inner));
         for run in pods.values().flat_map(|pod| pod.take_all()) {
             if let Some(instance) = run.instance.get() {
                 instance.kill(instance::signalled(9));
@@ -302,12 +324,31 @@ impl Inner {
     }
 }
 
-/// The switch's notices as events.
-struct Notices(Arc<dyn EventSink>);
+/// What happens on the switch: notices as events, and who listens for those that wait for it.
+struct Notices {
+    sink: Arc<dyn EventSink>,
+    /// Each holds the switch, and the switch this.
+    pods: Weak<Pods>,
+}
 
 impl Observer for Notices {
+    fn listening(&self, pod: PodId, listening: Listening) {
+        if !listening.open || listening.protocol != Protocol::Tcp {
+            return;
+        }
+        let Some(pods) = self.pods.upgrade() else {
+            return;
+        };
+        let pods = pods.read().unwrap_or_else(PoisonError::into_inner);
+        let pod = pods.get(&pod).cloned();
+        drop(pods);
+        if let Some(pod) = pod {
+            pod.listens(listening.address.port());
+        }
+    }
+
     fn notice(&self, notice: Notice) {
-        self.0.event_now(Event::Notice {
+        self.sink.event_now(Event::Notice {
             pod: notice.pod,
             instance: None,
             warning: notice.warning,

@@ -1,6 +1,29 @@
 //! The working directory of a container, made where it is missing, as container runtimes do.
 
-use volume::{FsError, MountTable, OpenOptions};
+use model::runtime::MountSpec;
+use volume::{FsError, MountTable, OpenOptions, PodVolumes, RootSpec, VolumeError};
+
+/// The files of a container that begins at `path`. Where its image lacks that, whose files cannot
+/// be written to, it is an empty directory of the container's own.
+///
+/// # Errors
+/// As [`MountTable::new`].
+pub(crate) fn files(
+    volumes: &PodVolumes,
+    root: RootSpec,
+    mounts: &[MountSpec],
+    path: &str,
+) -> Result<MountTable, VolumeError> {
+    if root.image.is_none() || root.read_only || path == "/" {
+        return MountTable::new(volumes, root, mounts);
+    }
+    let table = MountTable::new(volumes, root.clone(), mounts)?;
+    let is_missing = matches!(opened(&table, path), Err(FsError::NoEntry));
+    if table.is_mounted(path) || !is_missing {
+        return Ok(table);
+    }
+    MountTable::with_directory(volumes, root, mounts, path)
+}
 
 /// Makes it and the directories above it, where they are not there.
 ///
@@ -12,19 +35,13 @@ pub(crate) fn make(files: &MountTable, path: &str) -> Result<(), String> {
         return Ok(());
     }
     let root = files.root();
-    let directory = OpenOptions {
-        read: true,
-        directory: true,
-        ..OpenOptions::default()
-    };
-    let opened = |path: &str| root.open_at(path, true, &directory).map(|_| ());
-    let made = match opened(&names.join("/")) {
+    let made = match opened(files, path) {
         Err(FsError::NoEntry) => (1..=names.len()).try_for_each(|depth| {
             let path = names.get(..depth).unwrap_or_default().join("/");
             match root.create_directory_at(&path) {
                 // Somebody else may have made it meanwhile.
-                Ok(()) | Err(FsError::Exist) => opened(&path),
-                Err(error) => opened(&path).map_err(|_| error),
+                Ok(()) | Err(FsError::Exist) => opened(files, &path),
+                Err(error) => opened(files, &path).map_err(|_| error),
             }
         }),
         other => other,
@@ -41,17 +58,27 @@ pub(crate) fn make(files: &MountTable, path: &str) -> Result<(), String> {
     })
 }
 
+/// Whether a directory is there, by its path from the root.
+fn opened(files: &MountTable, path: &str) -> Result<(), FsError> {
+    let directory = OpenOptions {
+        read: true,
+        directory: true,
+        ..OpenOptions::default()
+    };
+    let path = path.trim_matches('/');
+    files.root().open_at(path, true, &directory).map(|_| ())
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use model::runtime::{FileSpec, MountSpec, VolumeSource, VolumeSpec};
-    use volume::{PodVolumes, RootSpec};
+    use model::runtime::{FileSpec, VolumeSource, VolumeSpec};
 
     use super::*;
 
     /// A container with an emptyDir at /data and files at /etc/conf.
-    fn files(directory: &std::path::Path, read_only: bool) -> MountTable {
+    fn bare(directory: &std::path::Path, read_only: bool) -> MountTable {
         let volume = |source| VolumeSpec {
             source,
             size_limit: None,
@@ -110,7 +137,7 @@ mod tests {
         ];
         for (path, read_only, wanted) in cases {
             let directory = tempfile::tempdir().expect("a directory");
-            let files = files(&directory.path().join("pod"), read_only);
+            let files = bare(&directory.path().join("pod"), read_only);
             match (make(&files, path), wanted) {
                 (Ok(()), Ok(())) => {
                     let names = path.trim_matches('/');
@@ -123,5 +150,54 @@ mod tests {
                 (made, _) => panic!("{path} {read_only}: {made:?}"),
             }
         }
+    }
+    #[test]
+    fn what_an_image_lacks_is_the_containers_own() {
+        let home = tempfile::tempdir().expect("a directory");
+        let image = home.path().join("image");
+        std::fs::create_dir_all(image.join("app")).expect("an image");
+        std::fs::write(image.join("app/program"), "wasm").expect("a file");
+        let volume = VolumeSpec {
+            source: VolumeSource::Empty { memory: false },
+            size_limit: None,
+        };
+        let volumes = BTreeMap::from([("data".to_owned(), volume)]);
+        let volumes = PodVolumes::new(home.path().join("pod"), volumes);
+        let mounts = [MountSpec {
+            volume: "data".to_owned(),
+            path: "/data".to_owned(),
+            ..MountSpec::default()
+        }];
+        let cases = [
+            ("/app/work", false, true),
+            ("/srv/deep/er/", false, true),
+            ("/data/w", false, true),
+            ("/data/w", true, true),
+            ("/app", true, true),
+            ("/app/work", true, false),
+        ];
+        for (number, (path, read_only, is_made)) in cases.into_iter().enumerate() {
+            let root = RootSpec {
+                container: format!("c-{number}"),
+                image: Some(image.clone()),
+                read_only,
+                size_limit: None,
+            };
+            let files = files(&volumes, root, &mounts, path).expect("a table");
+            let made = make(&files, path);
+            assert_eq!(made.is_ok(), is_made, "{path} {read_only}: {made:?}");
+            let new = format!("{}/new-{number}", path.trim_matches('/'));
+            let writes = files.root().create_directory_at(&new);
+            // Of the image's own nothing can be changed.
+            assert_eq!(
+                writes.is_ok(),
+                is_made && path != "/app",
+                "{path} {writes:?}"
+            );
+            let program = files.read("/app/program", 4);
+            assert_eq!(program.as_deref(), Ok(&b"wasm"[..]), "{path}");
+        }
+        let entries = std::fs::read_dir(image.join("app")).expect("the image");
+        assert_eq!(entries.count(), 1, "the image was written to");
     }
 }

@@ -34,6 +34,9 @@ pub enum ArchiveError {
         /// What the system said.
         source: io::Error,
     },
+    /// It is not even an archive.
+    #[error("it is no archive of images: neither a tar, nor one packed with gzip or zstd")]
+    NoTar,
     /// It is something else.
     #[error(
         "it is no archive of images: it holds neither index.json (an OCI layout) nor manifest.json (docker save)"
@@ -61,6 +64,11 @@ pub enum ArchiveError {
     /// An image in it has no name, and none was given.
     #[error("an image in it has no name: give one with --tag")]
     NoName,
+    /// It has several images, and a name was given that is not for one of them.
+    #[error(
+        "it holds {0} images, and --tag names one, the only one or the one without a name: leave it out, and give names with `wasmpod image tag`"
+    )]
+    OneName(usize),
     /// A name in it is none.
     #[error("its name {name:?}: {source}")]
     Name {

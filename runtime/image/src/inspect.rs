@@ -124,13 +124,15 @@ fn program(store: &Store, image: &Image) -> Result<Result<Option<Program>, Strin
     let file = match &image.kind {
         Kind::Wasm(wasm) => store.blob(&wasm.layer.digest)?,
         Kind::Root(_) => {
-            let Some(config) = image.config.as_ref().map(|config| &config.config) else {
+            let Some(whole) = &image.config else {
                 return Ok(Ok(None));
             };
+            let config = &whole.config;
             let Some(word) = config.entrypoint.first().or(config.cmd.first()) else {
                 return Ok(Err("its configuration names no program".to_owned()));
             };
-            let path = store.room("roots").join(root::key(&image.manifest.layers));
+            let key = root::key(&image.manifest.layers, &whole.rootfs.diff_ids);
+            let path = store.room("roots").join(key);
             let search = config.variable("PATH");
             match root::program(&path, word, search.as_deref(), &config.working_dir) {
                 Ok(Some(program)) => match File::open(&program.path) {

@@ -20,9 +20,11 @@
 //! taken), and Kubernetes objects; a Secret comes in as the bytes of its one key.
 
 pub mod archive;
+mod aside;
 pub mod credentials;
 mod decompress;
 pub mod digest;
+pub mod handle;
 pub mod inspect;
 pub mod kind;
 pub mod limits;

@@ -71,6 +71,14 @@ pub const IDLE: Duration = Duration::from_secs(60);
 /// The least that has to come within [`IDLE`], in bytes: a body that drips is as good as none.
 pub const PACE: u64 = 16 << 10;
 
+/// The least that a blob has to come at on the whole, in bytes per second, retries and waits
+/// included: meanwhile nobody else who wants it can bring it. Three at once are a line of 0.8 Mbit/s.
+pub const BLOB_PACE: u64 = 32 << 10;
+
+/// For how long [`BLOB_PACE`] is not asked for: caches that fetch a blob themselves begin slowly, and
+/// lines fail for some minutes.
+pub const BLOB_START: Duration = Duration::from_secs(600);
+
 /// How long a credential helper may take: some ask a cloud's service.
 pub const HELPER: Duration = Duration::from_secs(60);
 

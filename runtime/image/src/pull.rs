@@ -8,15 +8,17 @@
 //! threads that may wait.
 
 mod blob;
+mod tried;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tried::Tried;
 
 #[cfg(test)]
-pub(crate) use blob::fruitless;
+pub(crate) use blob::{Pace, fruitless};
 
 use crate::credentials::Keyring;
 use crate::digest::Digest;
@@ -64,8 +66,16 @@ pub enum PullError {
     /// Indexes in indexes.
     #[error("its indexes are nested deeper than {} levels", limits::INDEX_DEPTH)]
     Depth,
+    /// No server gives it.
+    #[error("{last}; asked before: {before}")]
+    Everywhere {
+        /// What the last said.
+        last: Box<PullError>,
+        /// What the others said.
+        before: String,
+    },
     /// It is not here.
-    #[error("{0} is not here: pull it first, or import it")]
+    #[error("{0} is not here: pull it first, import or pack it")]
     Absent(String),
 }
 
@@ -139,7 +149,7 @@ pub async fn resolve(
     keyring: &Keyring,
     progress: &Progress,
 ) -> Result<Option<Digest>, PullError> {
-    let mut last = None;
+    let mut tried = Tried::default();
     for session in client
         .sessions(reference, keyring, Access::Pull, progress)
         .await?
@@ -149,13 +159,10 @@ pub async fn resolve(
         }
         match session.resolve(&reference.version()).await {
             Ok(digest) => return Ok(digest),
-            Err(error) => last = Some(error),
+            Err(error) => tried.add(&session, error),
         }
     }
-    match last {
-        Some(error) => Err(error.into()),
-        None => Ok(None),
-    }
+    Err(tried.error(|| RegistryError::NotCapable.into()))
 }
 
 /// An image that a name leads to here, without asking anybody; held on the lease. Reads and hashes
@@ -191,6 +198,19 @@ pub fn hold(lease: &Lease, image: &Image) -> Result<(), StoreError> {
     lease.hold(&image.manifest.config.digest)?;
     let mut layers = image.manifest.layers.iter();
     layers.try_for_each(|layer| lease.hold(&layer.digest))
+}
+
+/// Deletes those blobs of an image that were changed on the disk, so that it can be pulled anew;
+/// answers whether there were any. Hashes all of it: not to be called where tasks run.
+///
+/// # Errors
+/// When a blob cannot be read or deleted.
+pub fn mend(store: &Store, image: &Image) -> Result<bool, StoreError> {
+    let mut is_mended = store.mend(&image.manifest.config.digest)?;
+    for layer in &image.manifest.layers {
+        is_mended |= store.mend(&layer.digest)?;
+    }
+    Ok(is_mended)
 }
 
 /// The image that a manifest or index here leads to.
@@ -270,24 +290,23 @@ async fn blobs(pull: &Arc<Pull>, layers: &[Descriptor]) -> Result<(), PullError>
     Ok(())
 }
 
-/// Asks one session after the other, until one has it. The error of the last that was reached
-/// counts: the registry itself comes last.
+/// Asks one session after the other, until one has it.
 async fn any<'a, T, F>(
     sessions: impl Iterator<Item = &'a Session>,
     ask: impl Fn(&'a Session) -> F,
-) -> Result<T, RegistryError>
+) -> Result<T, PullError>
 where
     F: Future<Output = Result<T, RegistryError>>,
 {
-    let mut last = None;
+    let mut tried = Tried::default();
     for session in sessions {
         match ask(session).await {
             Ok(found) => return Ok(found),
-            Err(error) if error.may_be_elsewhere() => last = Some(error),
-            Err(error) => return Err(error),
+            Err(error) if error.may_be_elsewhere() => tried.add(session, error),
+            Err(error) => return Err(error.into()),
         }
     }
-    Err(last.unwrap_or(RegistryError::NotCapable))
+    Err(tried.error(|| RegistryError::NotCapable.into()))
 }
 
 // === impl PullError ===

@@ -48,7 +48,10 @@ pub async fn push(
             progress,
         };
         match pushing.all(&image, reference).await {
-            Err(PullError::Registry(error @ RegistryError::Denied { .. })) => last = Some(error),
+            // Another credential, or endpoint, may be let in.
+            Err(PullError::Registry(
+                error @ (RegistryError::Denied { .. } | RegistryError::Withheld { .. }),
+            )) => last = Some(error),
             other => return other,
         }
     }
@@ -76,19 +79,10 @@ impl Push<'_> {
                 alone: false,
             });
         }
-        let Document::Index(index) = self.store.document(&image.target.digest)? else {
-            return Err(PullError::Depth);
-        };
-        let mut whole = Vec::new();
-        for entry in &index.manifests {
-            match self.store.document(&entry.digest) {
-                Ok(Document::Manifest(manifest)) if self.has_all(&manifest) => {
-                    whole.push((entry, manifest));
-                }
-                _ => break,
-            }
-        }
-        if whole.len() < index.manifests.len() {
+        let digest = image.target.digest.clone();
+        let reading = self.store.aside(move |store| manifests(store, &digest));
+        let (whole, all) = reading.await?;
+        if whole.len() < all {
             let size = self.store.size(&image.digest).unwrap_or_default();
             let target = Descriptor::new("", image.digest.clone(), size);
             let version = match reference.digest() {
@@ -110,11 +104,6 @@ impl Push<'_> {
             digest: image.target.digest.clone(),
             alone: false,
         })
-    }
-
-    fn has_all(&self, manifest: &Manifest) -> bool {
-        let mut blobs = manifest.layers.iter().chain([&manifest.config]);
-        blobs.all(|blob| self.store.size(&blob.digest) == Some(blob.size))
     }
 
     async fn image(
@@ -153,11 +142,41 @@ impl Push<'_> {
     }
 
     async fn document(&self, target: &Descriptor, version: &str) -> Result<(), PullError> {
-        let bytes = self.store.read(&target.digest, limits::MANIFEST)?;
+        let digest = target.digest.clone();
+        let reading = self
+            .store
+            .aside(move |store| store.read(&digest, limits::MANIFEST));
+        let bytes = reading.await?;
         let media_type = pull::media_type(&bytes);
         let sent = self
             .session
             .put_manifest(version, &media_type, Bytes::from(bytes));
         Ok(sent.await?)
     }
+}
+
+/// The manifests of an index that are here with all that they name, up to the first that is not; and
+/// how many it has.
+fn manifests(
+    store: &Store,
+    index: &Digest,
+) -> Result<(Vec<(Descriptor, Manifest)>, usize), PullError> {
+    let Document::Index(index) = store.document(index)? else {
+        return Err(PullError::Depth);
+    };
+    let mut whole = Vec::new();
+    for entry in &index.manifests {
+        match store.document(&entry.digest) {
+            Ok(Document::Manifest(manifest)) if has_all(store, &manifest) => {
+                whole.push((entry.clone(), manifest));
+            }
+            _ => break,
+        }
+    }
+    Ok((whole, index.manifests.len()))
+}
+
+fn has_all(store: &Store, manifest: &Manifest) -> bool {
+    let mut blobs = manifest.layers.iter().chain([&manifest.config]);
+    blobs.all(|blob| store.size(&blob.digest) == Some(blob.size))
 }

@@ -9,6 +9,9 @@
 //! and tries again at once where a registry asked it to wait. Here every answer has a limit, every
 //! silence an end, and a wait is the one that was asked for.
 //!
+//! Over http, except on this machine, everybody on the way can read what is sent. Credentials go there
+//! only where both the settings and the credentials name that very host and port.
+//!
 //! Not here: what is done with manifests and blobs (`pull`, `push`).
 
 mod auth;
@@ -28,7 +31,8 @@ pub use error::RegistryError;
 pub use hosts::{Endpoint, Hosts};
 pub(crate) use session::{Fetched, Session};
 
-use crate::credentials::Keyring;
+use crate::aside::aside;
+use crate::credentials::{Auth, Keyring};
 use crate::progress::Progress;
 use crate::reference::Reference;
 use connect::Connections;
@@ -40,6 +44,17 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     hosts: Hosts,
     connections: Connections,
+}
+
+/// What a session has to prove who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Secret {
+    /// Nothing.
+    None,
+    /// This.
+    Shown(Auth),
+    /// There is something, but not for a way on which everybody could read it.
+    Withheld,
 }
 
 /// What a session may do.
@@ -74,24 +89,19 @@ impl Client {
         progress: &Progress,
     ) -> Result<Vec<Session>, RegistryError> {
         let mut sessions = Vec::new();
-        let endpoints = self.0.hosts.endpoints(reference.registry())?;
+        let (hosts, registry) = (self.0.hosts.clone(), reference.registry().to_owned());
+        let endpoints = aside(move || hosts.endpoints(&registry)).await?;
         for endpoint in endpoints {
             if !endpoint.is_for(access) {
                 continue;
             }
-            let name = match endpoint.is_named {
-                true => reference.name(),
-                false => format!("{}/{}", endpoint.target.authority(), reference.repository()),
-            };
-            let mut auths: Vec<_> = keyring.find(&name).await?.into_iter().map(Some).collect();
-            if auths.is_empty() {
-                auths.push(None);
-            }
-            sessions.extend(auths.into_iter().map(|auth| {
+            for secret in secrets(&endpoint, reference, keyring).await? {
                 let client = self.clone();
                 let (endpoint, progress) = (endpoint.clone(), progress.clone());
-                Session::new(client, endpoint, reference, auth, access, progress)
-            }));
+                sessions.push(Session::new(
+                    client, endpoint, reference, secret, access, progress,
+                ));
+            }
         }
         if sessions.is_empty() {
             return Err(RegistryError::NotCapable);
@@ -101,6 +111,37 @@ impl Client {
 
     fn connections(&self) -> &Connections {
         &self.0.connections
+    }
+}
+
+/// What may be tried at an endpoint, the best first; one at the least.
+async fn secrets(
+    endpoint: &Endpoint,
+    reference: &Reference,
+    keyring: &Keyring,
+) -> Result<Vec<Secret>, RegistryError> {
+    let name = endpoint.name(reference);
+    let open = endpoint.open_name(reference);
+    let found = keyring.find(open.as_deref().unwrap_or(&name)).await?;
+    if !found.is_empty() {
+        return Ok(found.into_iter().map(Secret::Shown).collect());
+    }
+    let is_withheld = open.is_some() && !keyring.find(&name).await?.is_empty();
+    Ok(vec![if is_withheld {
+        Secret::Withheld
+    } else {
+        Secret::None
+    }])
+}
+
+// === impl Secret ===
+
+impl Secret {
+    fn auth(&self) -> Option<&Auth> {
+        match self {
+            Self::Shown(auth) => Some(auth),
+            Self::None | Self::Withheld => None,
+        }
     }
 }
 

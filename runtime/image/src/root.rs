@@ -69,15 +69,17 @@ pub enum RootError {
     },
 }
 
-/// The name of the root that these layers make.
-pub fn key(layers: &[Descriptor]) -> String {
+/// The name of the root that these layers make, which are what the configuration says: another that
+/// says something else of them is not believed for what one said before.
+pub fn key(layers: &[Descriptor], diff_ids: &[Digest]) -> String {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     hasher.update(REVISION.as_bytes());
-    for layer in layers
-        .iter()
-        .filter(|it| media::tar_layer(&it.media_type).is_some())
-    {
+    let layers = layers.iter().enumerate();
+    for (number, layer) in layers.filter(|(_, it)| media::tar_layer(&it.media_type).is_some()) {
         hasher.update(format!("\n{} {}", layer.media_type, layer.digest).as_bytes());
+        if let Some(diff_id) = diff_ids.get(number) {
+            hasher.update(format!(" {diff_id}").as_bytes());
+        }
     }
     hasher.finish().hex().to_owned()
 }
@@ -94,7 +96,7 @@ pub fn unpack(
     diff_ids: &[Digest],
     progress: &Progress,
 ) -> Result<Unpacked, RootError> {
-    let key = key(layers);
+    let key = key(layers, diff_ids);
     lease.hold_root(&key)?;
     let path = store.room("roots").join(&key);
     let lock = store.room("ingest").join(format!("root-{key}.lock"));
@@ -320,8 +322,9 @@ mod tests {
             .put(&lease, media::OCI_TAR, &tar(&[Entry::File("a", b"x")]))
             .expect("put");
         let wrong = [Digest::of(b"something else")];
-        let error =
-            unpack(&store, &lease, &[layer], &wrong, &Progress::none()).expect_err("refused");
+        let none = Progress::none();
+        let layers = [layer];
+        let error = unpack(&store, &lease, &layers, &wrong, &none).expect_err("refused");
         assert!(
             error.to_string().contains("the configuration says"),
             "{error}"
@@ -330,5 +333,9 @@ mod tests {
             fs::read_dir(store.room("roots")).expect("a room").count(),
             0
         );
+        // Nor where another image has the same layer unpacked already.
+        let right = [Digest::of(&tar(&[Entry::File("a", b"x")]))];
+        unpack(&store, &lease, &layers, &right, &none).expect("unpacked");
+        unpack(&store, &lease, &layers, &wrong, &none).expect_err("refused again");
     }
 }

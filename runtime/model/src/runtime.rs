@@ -46,8 +46,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn remove_pod(&self, pod: PodId) -> Answer<'_, ()>;
     /// Makes an instance: loads its code and opens its mounts; it does not run yet.
     fn create(&self, instance: InstanceSpec) -> Answer<'_, ()>;
-    /// Lets an instance run. Answers when it is handed to the guest threads; an instance that
-    /// cannot be entered ends with the reason StartError.
+    /// Lets an instance run. Answers when it is handed to the guest threads, for an http server
+    /// when it listens; an instance that cannot be entered ends with the reason StartError.
     fn start(&self, instance: InstanceId) -> Answer<'_, ()>;
     /// Sends a signal: SIGTERM asks, SIGKILL ends it at once.
     fn signal(&self, instance: InstanceId, signal: Signal) -> Answer<'_, ()>;

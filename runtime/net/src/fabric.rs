@@ -28,6 +28,7 @@ use crate::tcp::TcpListener;
 pub(crate) struct Fabric {
     pub(crate) range: PodRange,
     pub(crate) kernel: Handle,
+    pub(crate) streams: Handle,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) routes: Routes,
     pub(crate) pool: Arc<Pool>,
@@ -65,6 +66,7 @@ impl Fabric {
         Ok(Self {
             range: config.range,
             kernel: config.kernel,
+            streams: config.streams,
             observer: config.observer,
             routes: Routes::open(),
             pool: Arc::default(),

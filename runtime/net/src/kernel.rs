@@ -266,6 +266,14 @@ impl KernelSocket {
         self.settle(PollFlags::IN)
     }
 
+    /// Ready when the reactor has heard of the socket since a receive found nothing: for whoever then
+    /// tries again, and so need not ask the kernel in between.
+    pub(crate) fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waiting.readers.lock().add(cx.waker());
+        let mut reactor = Context::from_waker(&self.read_waker);
+        self.socket.poll_read_ready(&mut reactor).map(drop)
+    }
+
     /// As [`KernelSocket::poll_readable`] for UDP, where an answer may also be ECONNREFUSED.
     pub(crate) fn poll_receivable(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll_readable(cx).is_ready() {
@@ -323,24 +331,31 @@ impl KernelSocket {
         }
     }
 
-    /// Calls, and where the socket is not ready tells the reactor so, that the next wait is for a
-    /// new event.
+    /// Calls once, and where the socket is not ready tells the reactor so, that the next wait is for
+    /// a new event.
     fn attempt<T>(
         &self,
         interest: Interest,
         mut call: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
     ) -> Result<T, NetError> {
-        loop {
-            match call(self.socket.as_fd()) {
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                other => return other.map_err(NetError::from),
+        let mut call = |fd: BorrowedFd<'_>| {
+            loop {
+                match call(fd) {
+                    Err(Errno::INTR) => {}
+                    other => return other,
+                }
             }
+        };
+        let mut is_called = false;
+        let answer = self.socket.try_io(interest, |fd| {
+            is_called = true;
+            Ok(call(fd.as_fd())?)
+        });
+        match answer {
+            // The reactor knows of nothing, and of a fresh socket not yet.
+            Err(_) if !is_called => call(self.socket.as_fd()).map_err(NetError::from),
+            answer => answer.map_err(NetError::from),
         }
-        let again = self
-            .socket
-            .try_io(interest, |fd| call(fd.as_fd()).map_err(io::Error::from));
-        again.map_err(NetError::from)
     }
 }
 

@@ -58,7 +58,7 @@ impl Switch {
         let listener = listener.ok_or(refused)?;
         let share = pod.kernel_slot().map_err(|_| refused)?;
         let reactor = pod.fabric.kernel.clone();
-        let socket = KernelSocket::watch(socket, &reactor).map_err(|_| refused)?;
+        let socket = KernelSocket::watch(socket, &pod.fabric.streams).map_err(|_| refused)?;
         let end = KernelEnd::new(socket, reactor, pod.buffers.clone(), share);
         let addresses = Addresses {
             local: to,

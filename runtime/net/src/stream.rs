@@ -194,6 +194,14 @@ impl TcpStream {
         }
     }
 
+    /// The same for whoever has tried, and tries again.
+    fn poll_read_again(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.0.link {
+            Link::Memory(end) => end.poll_read_ready(cx),
+            Link::Kernel(end) => end.poll_read_again(cx),
+        }
+    }
+
     /// Ready when a write fits or fails.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.0.link {
@@ -253,7 +261,7 @@ impl AsyncRead for TcpStream {
                     buffer.advance(count);
                     return Poll::Ready(Ok(()));
                 }
-                Err(NetError::WouldBlock) => ready!(self.poll_read_ready(cx)),
+                Err(NetError::WouldBlock) => ready!(self.poll_read_again(cx)),
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }

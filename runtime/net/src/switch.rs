@@ -34,6 +34,9 @@ pub struct SwitchConfig {
     pub range: PodRange,
     /// The runtime whose reactor waits for kernel sockets; with I/O and time enabled.
     pub kernel: Handle,
+    /// The one whose reactor waits for kernel sockets that are connections: that of those who read
+    /// them. With I/O enabled.
+    pub streams: Handle,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
     /// Who knows the pods of the run's other switches. With it the switch claims no addresses:

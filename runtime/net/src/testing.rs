@@ -80,6 +80,7 @@ impl Bench {
         let config = SwitchConfig {
             range,
             kernel: runtime.handle().clone(),
+            streams: runtime.handle().clone(),
             observer,
             peers,
             steering,

@@ -302,6 +302,10 @@ mod tests {
         fn secret(&self, _: &str, _: &str) -> Option<Data> {
             None
         }
+
+        fn secret_type(&self, _: &str, _: &str) -> Option<String> {
+            None
+        }
     }
 
     fn literal(name: &str, value: &str) -> EnvVar {

@@ -16,6 +16,9 @@ pub trait Objects: Send + Sync + 'static {
     fn config_map_texts(&self, namespace: &str, name: &str) -> Option<Data>;
     /// The contents of a Secret; nothing where there is none of that name.
     fn secret(&self, namespace: &str, name: &str) -> Option<Data>;
+    /// The `type` of a Secret, `Opaque` where it says none; nothing where there is none of that
+    /// name.
+    fn secret_type(&self, namespace: &str, name: &str) -> Option<String>;
 }
 
 /// The kinds of objects that pods refer to.
@@ -33,6 +36,7 @@ pub struct ManifestObjects {
     config_maps: Named,
     config_map_texts: Named,
     secrets: Named,
+    secret_types: HashMap<(String, String), String>,
 }
 
 /// Contents by namespace and name.
@@ -47,6 +51,7 @@ impl ManifestObjects {
         let config_maps = workload.config_maps.iter();
         let texts = workload.config_maps.iter();
         let secrets = workload.secrets.iter();
+        let types = workload.secrets.iter();
         Self {
             config_maps: config_maps
                 .map(|object| (key(object), Arc::new(data::config_map(object))))
@@ -56,6 +61,9 @@ impl ManifestObjects {
                 .collect(),
             secrets: secrets
                 .map(|object| (key(object), Arc::new(data::secret(object))))
+                .collect(),
+            secret_types: types
+                .map(|object| (key(object), data::secret_type(object).to_owned()))
                 .collect(),
         }
     }
@@ -72,6 +80,11 @@ impl Objects for ManifestObjects {
 
     fn secret(&self, namespace: &str, name: &str) -> Option<Data> {
         find(&self.secrets, namespace, name)
+    }
+
+    fn secret_type(&self, namespace: &str, name: &str) -> Option<String> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.secret_types.get(&key).cloned()
     }
 }
 

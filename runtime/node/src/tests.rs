@@ -107,6 +107,10 @@ impl Objects for Shelf {
     fn secret(&self, _: &str, _: &str) -> Option<Data> {
         None
     }
+
+    fn secret_type(&self, _: &str, _: &str) -> Option<String> {
+        None
+    }
 }
 
 // === impl Gallery ===

@@ -87,24 +87,45 @@ impl MountTable {
         root: RootSpec,
         mounts: &[MountSpec],
     ) -> Result<Self, VolumeError> {
-        let scratch = volumes.container_directory(&root.container)?;
-        let root_mount = Mount {
-            read_only: root.read_only || root.image.is_some(),
-            volume: root_volume(volumes, &scratch, root),
-            sub_path: None,
+        Ok(Self(Arc::new(Table::new(volumes, root, mounts)?)))
+    }
+
+    /// The same with an empty directory of the container's own at an absolute path, which its
+    /// image's files lack: it may be written to, as far as the root's size limit allows.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; where something is mounted at the path.
+    pub fn with_directory(
+        volumes: &PodVolumes,
+        root: RootSpec,
+        mounts: &[MountSpec],
+        path: &str,
+    ) -> Result<Self, VolumeError> {
+        let (container, limit) = (root.container.clone(), root.size_limit);
+        let mut table = Table::new(volumes, root, mounts)?;
+        let directory = Arc::new(Volume::with(
+            &format!("directory of {container}"),
+            LimitedPlace::Container(container),
+            Body::Empty(table.scratch.join("directory")),
+            limit,
+            Arc::clone(volumes.observer()),
+        ));
+        let wrong = |problem| VolumeError::Path {
+            volume: directory.name().to_owned(),
+            field: "workingDir",
+            path: path.to_owned(),
+            problem,
         };
-        let mut table = Table {
-            id: unique(),
-            made_at: Timestamp::now(),
-            tree: Tree::default(),
-            own: vec![Arc::clone(&root_mount.volume)],
-            mounts: vec![root_mount],
-            scratch,
-            payer: OnceLock::new(),
-        };
-        for spec in mounts {
-            table.add(volumes, spec)?;
+        let names = path::names(path).map_err(wrong)?;
+        if !table.tree.insert(&names, table.mounts.len()) {
+            return Err(wrong("must be no mount"));
         }
+        table.own.push(Arc::clone(&directory));
+        table.mounts.push(Mount {
+            volume: directory,
+            read_only: false,
+            sub_path: None,
+        });
         Ok(Self(Arc::new(table)))
     }
 
@@ -260,6 +281,32 @@ fn root_volume(volumes: &PodVolumes, scratch: &std::path::Path, root: RootSpec) 
 // === impl Table ===
 
 impl Table {
+    fn new(
+        volumes: &PodVolumes,
+        root: RootSpec,
+        mounts: &[MountSpec],
+    ) -> Result<Self, VolumeError> {
+        let scratch = volumes.container_directory(&root.container)?;
+        let root_mount = Mount {
+            read_only: root.read_only || root.image.is_some(),
+            volume: root_volume(volumes, &scratch, root),
+            sub_path: None,
+        };
+        let mut table = Self {
+            id: unique(),
+            made_at: Timestamp::now(),
+            tree: Tree::default(),
+            own: vec![Arc::clone(&root_mount.volume)],
+            mounts: vec![root_mount],
+            scratch,
+            payer: OnceLock::new(),
+        };
+        for spec in mounts {
+            table.add(volumes, spec)?;
+        }
+        Ok(table)
+    }
+
     /// A table of one volume alone, for looking up names inside it.
     pub(crate) fn of_volume(volume: &Arc<Volume>) -> Self {
         Self {

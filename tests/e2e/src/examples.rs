@@ -74,6 +74,7 @@ macro_rules! examples {
 
 examples! {
     config: "config",
+    gather: "gather",
     go: "go",
     hello: "hello",
     http: "http",

@@ -9,14 +9,14 @@ mod stopping;
 mod version3;
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use self::curl::{Answer, Curl, has_curl};
-use crate::harness::{PATIENCE, PLACEMENTS, Pod, Run, Running, skip};
+use crate::harness::{Line, PATIENCE, PLACEMENTS, Pod, Run, Running, guest, skip};
 
 /// Where the guest listens.
 const PORT: u16 = 8080;
@@ -279,6 +279,8 @@ fn a_guest_that_gives_no_answer_is_answered_for_and_the_server_goes_on() -> anyh
             ("/trap", 500, "failed"),
             ("/nothing", 500, "without an answer"),
             ("/error", 403, "no answer"),
+            ("/wordy", 500, "word word"),
+            ("/early", 500, "a status of 1xx is no answer"),
             ("/exit", 500, "failed"),
         ] {
             // What one of 0.3 returns is its answer.
@@ -288,6 +290,7 @@ fn a_guest_that_gives_no_answer_is_answered_for_and_the_server_goes_on() -> anyh
             let answer: Answer = Curl::new().get(address, path)?;
             ensure!(answer.status == status, "{path}: {answer:?}");
             ensure!(answer.body.contains(told), "{path}: {answer:?}");
+            ensure!(answer.body.len() < 2000, "{path}: {}", answer.body.len());
             ensure!(Curl::new().get(address, "/hello")?.body == "hello 1 \n");
         }
         running.wait_log("p", "c", "GET /trap: wasm trap: wasm `unreachable`")?;
@@ -308,6 +311,56 @@ fn a_guest_that_gives_no_answer_is_answered_for_and_the_server_goes_on() -> anyh
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         ensure!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        stop(running)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn requests_for_which_there_is_no_memory_wait_for_their_turn() -> anyhow::Result<()> {
+    for guest in SERVERS {
+        let limits = json!({
+            "resources": {"limits": {"memory": "32Mi"}},
+            // No probe, which would be in line too.
+            "readinessProbe": {"tcpSocket": {"port": PORT}},
+        });
+        let (running, address) = start(Run::of(server_of(guest, limits))?)?;
+        // Half of a request takes an instance, until the other half is there.
+        let mut halves = Vec::new();
+        for _ in 0..80 {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(b"POST /count HTTP/1.1\r\nHost: p\r\nContent-Length: 10\r\n\r\nx")?;
+            halves.push(stream);
+        }
+        for stream in &mut halves {
+            stream.write_all(b"123456789")?;
+            // It has said all that it says, and waits for its answer.
+            stream.shutdown(Shutdown::Write)?;
+        }
+        for mut stream in halves {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            ensure!(answer.starts_with("HTTP/1.1 200 "), "{guest}: {answer}");
+            ensure!(answer.contains("10\n"), "{guest}: {answer}");
+        }
+        stop(running)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn who_has_said_all_and_closes_his_side_gets_his_answer() -> anyhow::Result<()> {
+    for guest in SERVERS {
+        let (running, address) = start(Run::of(server_of(guest, Value::Null))?)?;
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /pause/300 HTTP/1.1\r\nHost: p\r\n\r\n")?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let is_whole = answer.starts_with("HTTP/1.1 200 ") && answer.contains("slow\n");
+        ensure!(is_whole, "{guest}: {answer}");
         stop(running)?;
     }
     Ok(())
@@ -403,6 +456,48 @@ fn a_server_is_no_program_that_exec_could_run() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_server_that_has_started_answers_its_hook() -> anyhow::Result<()> {
+    let get = json!({"httpGet": {"path": "/hello", "port": PORT}});
+    for (guest, placement) in SERVERS
+        .into_iter()
+        .flat_map(|guest| PLACEMENTS.map(|at| (guest, at)))
+    {
+        let hook = json!({"lifecycle": {"postStart": get}});
+        let (running, _) = start(Run::of(server_of(guest, hook))?.placed(placement))?;
+        stop(running).with_context(|| format!("{guest}, {placement}"))?;
+    }
+    Ok(())
+}
+
+/// Nobody would find it otherwise: its address is chosen by the run.
+#[test]
+fn a_server_without_a_manifest_tells_where_it_is() -> anyhow::Result<()> {
+    let wasm = guest("http")?.to_string_lossy().into_owned();
+    let mut running = Run::new()?.for_a_person().args([&*wasm]).start()?;
+    let address: SocketAddr = running.wait_for("the address", |line| match line {
+        Line::Text(text) => {
+            let (_, address) = text.split_once("Listening: The http server listens at http://")?;
+            address.parse().ok()
+        }
+        _ => None,
+    })?;
+    ensure!(address.port() == PORT, "{address}");
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET /hello HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    running.signal(Signal::INT)?;
+    let ended = running.finish()?;
+    ensure!(ended.code == Some(130), "{}", ended.said.transcript());
+    Ok(())
+}
+
+#[test]
 fn a_port_belongs_to_one_server_of_a_pod() -> anyhow::Result<()> {
     let ports = || json!({"ports": [{"containerPort": PORT}]});
     let pod = Pod::new("p")
@@ -423,6 +518,16 @@ fn a_port_belongs_to_one_server_of_a_pod() -> anyhow::Result<()> {
     let message = status["message"].as_str().unwrap_or_default();
     ensure!(message.contains("cannot listen at port 8080"), "{status}");
     ensure!(message.contains("containerPort of its own"), "{status}");
+    ensure!(
+        status["reason"] == "StartError" && status["exitCode"] == 128,
+        "{status}"
+    );
+    // Told while the other goes on.
+    let told = running.wait_for("the event", |line| {
+        let event = line.event("p", "Failed")?;
+        event["message"].as_str().map(str::to_owned)
+    })?;
+    ensure!(told.contains("cannot listen at port 8080"), "{told}");
     running.signal(Signal::INT)?;
     running.finish()?;
     Ok(())

@@ -111,10 +111,34 @@ fn a_packed_image_is_listed_inspected_run_and_removed() -> anyhow::Result<()> {
         told["compiled"] == true && told["kind"] == "artifact",
         "{told}"
     );
-    let gone = images.good(&["rm", "r.example/hello:1"])?;
+    images.good(&["tag", "r.example/hello:1", "other"])?;
+    let digests = images.good(&["ls", "--quiet"])?;
+    let digests: Vec<&str> = digests.lines().collect();
+    ensure!(digests.len() == 2, "{digests:?}");
+    let told = images.good(&["inspect", digests[0]])?;
+    ensure!(told.contains(digests[0]), "{told}");
+    let gone: Vec<&str> = ["rm"].into_iter().chain(digests).collect();
+    let gone = images.good(&gone)?;
+    for name in ["other:latest", "r.example/hello:1"] {
+        ensure!(gone.contains(&format!("Untagged: {name}")), "{gone}");
+    }
     ensure!(gone.contains("Deleted: 3 blobs"), "{gone}");
     let error = images.bad(&["inspect", "r.example/hello:1"])?;
     ensure!(error.contains("pull it first"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn an_image_that_is_here_is_run_without_its_registry_whatever_its_tag() -> anyhow::Result<()> {
+    let (home, images) = room()?;
+    let hello = guest("hello")?.display().to_string();
+    // Nobody listens there.
+    images.good(&["pack", &hello, "-t", "localhost:1/hello"])?;
+    let ended = Run::new()?
+        .data(&home.path().join("data"))
+        .args(["localhost:1/hello"])
+        .finish()?;
+    ensure!(ended.code == Some(0), "{}", ended.said.transcript());
     Ok(())
 }
 
@@ -170,6 +194,14 @@ fn an_image_of_docker_save_runs_as_its_configuration_and_the_pod_say() -> anyhow
         (
             json!({"command": ["/fs.wasm", "read", "/etc/hostname"]}),
             vec!["read /etc/hostname p"],
+        ),
+        // Made among the image's files, which stay as they are.
+        (
+            json!({
+                "workingDir": "/app/its/work",
+                "command": ["/fs.wasm", "write", "/app/its/work/new", "text"],
+            }),
+            vec!["wrote /app/its/work/new"],
         ),
     ];
     for placement in ["task", "child-per-pod"] {
@@ -293,6 +325,11 @@ fn what_is_exported_is_the_same_where_it_is_imported() -> anyhow::Result<()> {
     ensure!(
         imported.trim() == format!("hello:1 {digest}"),
         "{imported} {packed}"
+    );
+    let renamed = other.good(&["import", &archive, "-t", "new"])?;
+    ensure!(
+        renamed.trim() == format!("new:latest {digest}"),
+        "{renamed}"
     );
     Ok(())
 }

@@ -46,8 +46,6 @@ mod preview1;
 #[cfg(test)]
 mod preview3;
 #[cfg(test)]
-mod preview3_net;
-#[cfg(test)]
 mod registries;
 #[cfg(test)]
 mod run_cli;

@@ -55,7 +55,10 @@ const MODULES: [(&str, Wanted); 25] = [
     ("table-steps", OverLimit),
     ("threads", Refused(&["thread"])),
     ("trap-start", Ended),
-    ("unknown-import", Refused(&["env", "secret"])),
+    (
+        "unknown-import",
+        Refused(&["env::secret", "--allow-undefined"]),
+    ),
     ("unreachable", Trapped("unreachable")),
     ("wrong-type-import", Refused(&["wasi_snapshot_preview1"])),
 ];

@@ -391,7 +391,11 @@ fn a_server_at_every_ipv6_address_is_reached_over_ipv4() -> anyhow::Result<()> {
         .container("local", "net", &["get", "127.0.0.1:8080"], Value::Null)
         .container("own", "net", &["get", "$(IP):8080"], own)
         .spec(json!({"restartPolicy": "OnFailure"}));
-    let client = Pod::new("client").container("c", "net", &["get", "server:8080"], Value::Null);
+    // Once the server listens: else its IPv4 address may be tried before, and the other one after.
+    let asks = ["get", "server:8080"];
+    let client = Pod::new("client")
+        .init("first", "net", &asks, Value::Null)
+        .container("c", "net", &asks, Value::Null);
     for placement in ["task", "child", "child-per-pod"] {
         let run = Run::of(pods([&server, &client]))?.args(["--placement", placement]);
         let mut running = run.start()?;

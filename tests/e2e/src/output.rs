@@ -44,7 +44,8 @@ fn output_that_nobody_reads_holds_back_the_guest_that_writes_and_nothing_else() 
     running.signal(Signal::INT)?;
     wait_event(&mut running, "loud/server: Normal Killing")?;
     wait_event(&mut running, "loud/c: Normal Killing")?;
-    running.signal(Signal::INT)?;
+    // Another one, as the same one twice at once would count as one.
+    running.signal(Signal::TERM)?;
     let ended = running.finish()?;
     assert_eq!(ended.code, Some(130), "{}", ended.said.transcript());
     Ok(())

@@ -487,7 +487,8 @@ fn compiled_code_that_was_cut_is_compiled_again() -> anyhow::Result<()> {
 
 #[test]
 fn a_pod_host_that_hangs_holds_no_stop_up() -> anyhow::Result<()> {
-    for (grace, signals) in [(30, 2), (0, 1)] {
+    let cases: [(u64, &[Signal]); 2] = [(30, &[Signal::TERM, Signal::INT]), (0, &[Signal::TERM])];
+    for (grace, signals) in cases {
         let pod = server("hangs").spec(json!({"terminationGracePeriodSeconds": grace}));
         let mut running = Run::of(pod)?.placed("child").start()?;
         running.wait_ready("hangs")?;
@@ -497,8 +498,8 @@ fn a_pod_host_that_hangs_holds_no_stop_up() -> anyhow::Result<()> {
         for child in &children {
             kill_process(*child, Signal::STOP)?;
         }
-        for _ in 0..signals {
-            running.signal(Signal::TERM)?;
+        for signal in signals {
+            running.signal(*signal)?;
             running.wait_for("the signal to be heard", |line| {
                 line.event("hangs", "Killing").map(drop)
             })?;

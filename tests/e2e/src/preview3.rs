@@ -1,7 +1,8 @@
 //! Commands of WASI 0.3: what they ask of their host, in every placement, and how they end. Those
-//! that mean harm stand beside.
+//! that mean harm, and what concerns their sockets, stand beside.
 
 mod harm;
+mod net;
 
 use std::cell::Cell;
 use std::fs;

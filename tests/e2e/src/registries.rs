@@ -143,9 +143,11 @@ fn an_image_that_is_here_needs_no_registry() -> anyhow::Result<()> {
         );
     }
     let mut running = run("Always")?.start()?;
-    running.wait_container("p", "c", "ErrImagePull", |status| {
+    let status = running.wait_container("p", "c", "ErrImagePull", |status| {
         status["state"]["waiting"]["reason"] == "ErrImagePull"
     })?;
+    let remedy = "the image is here, and `imagePullPolicy: IfNotPresent` would use it";
+    ensure!(status.to_string().contains(remedy), "{status}");
     Ok(())
 }
 

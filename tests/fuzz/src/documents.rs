@@ -14,7 +14,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let again = match &document {
         Document::Manifest(manifest) => {
             let _ = manifest.size();
-            let _ = root::key(&manifest.layers);
+            let _ = root::key(&manifest.layers, &[]);
             let config = config_for(manifest.layers.len());
             if let Ok(kind) = Kind::of(manifest, Some(&config)) {
                 assert!(kind.root_layers().len() <= manifest.layers.len());

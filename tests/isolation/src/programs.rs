@@ -180,6 +180,14 @@ fn cargo(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
         .current_dir(folder)
         .env_remove("CARGO_TARGET_DIR")
         .stdin(Stdio::null());
+    // What cargo told us of this crate is not for the build scripts of others, some of which would be
+    // run again for it, and all that stands on them be compiled again.
+    for (name, _) in std::env::vars_os() {
+        let is_ours = |prefix: &&str| name.to_string_lossy().starts_with(prefix);
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(is_ours) {
+            command.env_remove(name);
+        }
+    }
     let status = command
         .status()
         .with_context(|| format!("cannot start {command:?}"))?;

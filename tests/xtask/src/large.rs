@@ -1,16 +1,16 @@
 //! Large programs that were not written here: what people really run, from package registries.
 //!
 //! The tests run them as their users would. Each lies in `target/large` in the version named here,
-//! and is made once; what cannot be had on this machine is skipped.
+//! made of sources that are held against the hashes named here, and is made once; what cannot be had on this machine is skipped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::guests::C_COMPILER;
-use crate::registries::{NPM, install_once, is_newer, npm_pack};
+use crate::registries::{NPM, Package, install_once, is_newer, npm_pack};
 use crate::skipped::{built, skip};
 use crate::step::exec;
 use crate::toolchain::{Program, cargo, ensure_programs, root};
@@ -57,6 +57,9 @@ edition = \"2024\"
 rquickjs-sys = \"=0.12.2\"
 ";
 
+/// The checksum of that package in cargo's registry, against which cargo holds what it fetches.
+const QUICKJS_SHA256: &str = "a13ac243b86a74120814ef7e9e30ad5a2c1199b7b9963b1cf7c84e4cdc1cad99";
+
 const QUICKJS_SOURCES: [&str; 8] = [
     "qjs.c",
     "quickjs.c",
@@ -69,7 +72,12 @@ const QUICKJS_SOURCES: [&str; 8] = [
 ];
 
 /// The npm package that carries the sources of SQLite with its shell.
-const SQLITE: &str = "sqlite3@6.0.1";
+const SQLITE: Package = Package {
+    name: "sqlite3",
+    version: "6.0.1",
+    sha512: "5f4733514306dad992a89a4441aded0ae6521ca231f0fc0ce77bcb6732a9fe8e\
+             91a72db97e255f8dd6e767df3c33cf8edd9591d628742b6e7956e9826f73009d",
+};
 
 /// What the shell is built with: no threads and no processes, which WASI does not have, and what
 /// is left of signals and clocks; full-text search and mathematics are in it as in Debian's.
@@ -162,6 +170,9 @@ fn quickjs(folder: &Path, program: &Path) -> anyhow::Result<()> {
             .current_dir(folder)
             .stdout(Stdio::null()),
     )?;
+    let package = folder.join("vendor/rquickjs-sys");
+    let fetched = fs::read_to_string(package.join(".cargo-checksum.json"))?;
+    check(&fetched, QUICKJS_SHA256)?;
     let mut clang = Command::new("clang");
     clang
         .args([
@@ -178,14 +189,27 @@ fn quickjs(folder: &Path, program: &Path) -> anyhow::Result<()> {
         .arg(program)
         .args(QUICKJS_SOURCES)
         .args(["-lwasi-emulated-signal", "-lwasi-emulated-process-clocks"])
-        .current_dir(folder.join("vendor/rquickjs-sys/quickjs"));
+        .current_dir(package.join("quickjs"));
     exec(&mut clang)
+}
+
+/// Holds what cargo has written of a package that it fetched against the checksum that it should
+/// have.
+fn check(fetched: &str, sha256: &str) -> anyhow::Result<()> {
+    let fetched: serde_json::Value = serde_json::from_str(fetched)?;
+    let found = fetched.get("package").and_then(serde_json::Value::as_str);
+    let found = found.unwrap_or("none");
+    if found != sha256 {
+        bail!(
+            "the package with the sources of QuickJS has the checksum {found}, and should have {sha256}: it was changed at its source"
+        );
+    }
+    Ok(())
 }
 
 /// SQLite's own shell, from the sources that a package of npm carries.
 fn sqlite(folder: &Path, program: &Path) -> anyhow::Result<()> {
-    npm_pack(SQLITE, folder)?;
-    unpack(&only(folder, "sqlite3-")?, folder)?;
+    unpack(&npm_pack(&SQLITE, folder)?, folder)?;
     unpack(
         &only(&folder.join("package/deps"), "sqlite-autoconf-")?,
         folder,
@@ -220,4 +244,23 @@ fn only(folder: &Path, beginning: &str) -> anyhow::Result<PathBuf> {
         }
     }
     anyhow::bail!("nothing in {} begins with {beginning}", folder.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_of_another_checksum_is_refused() {
+        let cases = [
+            (r#"{"files": {}, "package": "ab"}"#, true),
+            (r#"{"files": {}, "package": "ac"}"#, false),
+            (r#"{"files": {}, "package": null}"#, false),
+            (r#"{"files": {"package": "ab"}}"#, false),
+            ("ab", false),
+        ];
+        for (fetched, wanted) in cases {
+            assert_eq!(check(fetched, "ab").is_ok(), wanted, "{fetched}");
+        }
+    }
 }

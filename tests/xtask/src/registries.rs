@@ -1,11 +1,12 @@
 //! What comes from the registries of other languages: installed below `target/`, once per pin.
 //!
-//! A pin is a file that names versions. What is installed is left alone until its pin changes, so
+//! A pin is a file that names versions, and the hash of everything that is fetched: a registry that
+//! gives something else is not believed. What is installed is left alone until its pin changes, so
 //! that a second run costs nothing and needs no network. Nothing is put into the system, and no
 //! package runs scripts of its own.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
@@ -27,6 +28,16 @@ pub(crate) const PYTHON: Program = Program {
     packages: &["python3", "python3-venv"],
     without: "what is made with packages of PyPI is skipped",
 };
+
+/// A package of npm's registry, as one archive.
+pub(crate) struct Package {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its version.
+    pub(crate) version: &'static str,
+    /// The archive's hash, in hexadecimal digits.
+    pub(crate) sha512: &'static str,
+}
 
 /// Written into a folder when everything in it is installed.
 const INSTALLED: &str = ".installed";
@@ -88,9 +99,34 @@ pub(crate) fn npm_ci(pinned: &Path, into: &Path) -> anyhow::Result<()> {
     exec(npm("ci").current_dir(into))
 }
 
-/// Puts the archive of one package, `name-version.tgz`, into a folder.
-pub(crate) fn npm_pack(package: &str, into: &Path) -> anyhow::Result<()> {
-    exec(npm("pack").arg(package).current_dir(into))
+/// Puts the archive of one package into a folder; answers where it lies.
+pub(crate) fn npm_pack(package: &Package, into: &Path) -> anyhow::Result<PathBuf> {
+    let Package {
+        name,
+        version,
+        sha512,
+    } = package;
+    exec(
+        npm("pack")
+            .arg(format!("{name}@{version}"))
+            .current_dir(into),
+    )?;
+    let archive = into.join(format!("{name}-{version}.tgz"));
+    check(&archive, sha512)?;
+    Ok(archive)
+}
+
+/// Holds a file against its hash.
+fn check(file: &Path, sha512: &str) -> anyhow::Result<()> {
+    let line = said(Command::new("sha512sum").arg(file))?;
+    let found = line.split_whitespace().next().unwrap_or_default();
+    if found != sha512 {
+        bail!(
+            "{} has the sha512 {found}, and should have {sha512}: it was changed on its way or at its source",
+            file.display()
+        );
+    }
+    Ok(())
 }
 
 fn npm(subcommand: &str) -> Command {
@@ -111,7 +147,8 @@ fn is_new_enough(version: &str) -> bool {
         .is_some_and(|major: u32| major >= NODE)
 }
 
-/// Makes an environment of Python's that holds what a `requirements.txt` names, and no more.
+/// Makes an environment of Python's that holds what a `requirements.txt` names, with their hashes,
+/// and no more.
 pub(crate) fn python_environment(requirements: &Path, into: &Path) -> anyhow::Result<()> {
     // Debian's python3 comes without it.
     let check = ["-c", "import ensurepip, venv"];
@@ -121,7 +158,8 @@ pub(crate) fn python_environment(requirements: &Path, into: &Path) -> anyhow::Re
     exec(Command::new("python3").args(["-m", "venv"]).arg(into))?;
     let mut pip = Command::new(into.join("bin/pip"));
     pip.args(["install", "--quiet", "--disable-pip-version-check"])
-        .args(["--no-deps", "--only-binary", ":all:", "--requirement"])
+        .args(["--no-deps", "--only-binary", ":all:"])
+        .args(["--require-hashes", "--requirement"])
         .arg(requirements)
         .current_dir(root());
     exec(&mut pip)
@@ -139,6 +177,60 @@ fn said(command: &mut Command) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_another_hash_is_refused() {
+        // That of nothing at all.
+        let empty = "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
+                     47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
+        let file = Path::new("/dev/null");
+        assert!(check(file, empty).is_ok());
+        for wrong in ["", &empty[1..], &empty.replace('c', "d")] {
+            let error = check(file, wrong).expect_err(wrong).to_string();
+            assert!(
+                error.contains(empty) && error.contains("/dev/null"),
+                "{error}"
+            );
+        }
+        assert!(check(Path::new("/nowhere"), empty).is_err());
+    }
+
+    /// Each package of a requirements file, with the number of its hashes.
+    fn hashes(text: &str) -> Vec<(&str, usize)> {
+        let mut found: Vec<(&str, usize)> = Vec::new();
+        let lines = text.lines().map(str::trim);
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            match (line.strip_prefix("--hash=sha256:"), found.last_mut()) {
+                (Some(_), Some((_, count))) => *count += 1,
+                _ => found.push((line, 0)),
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn everything_from_registries_of_languages_has_its_hash() {
+        for language in ["go", "python"] {
+            let path = root().join("examples").join(language);
+            let text = fs::read_to_string(path.join("requirements.txt")).expect("a pin");
+            let packages = hashes(&text);
+            assert!(!packages.is_empty(), "{language}");
+            for (package, hashes) in packages {
+                assert!(
+                    package.contains("==") && hashes > 0,
+                    "{language}: {package}"
+                );
+            }
+        }
+        let path = root().join("examples/javascript/package-lock.json");
+        let text = fs::read_to_string(path).expect("a pin");
+        let lock: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let packages = lock["packages"].as_object().expect("packages");
+        for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
+            let integrity = package["integrity"].as_str().unwrap_or_default();
+            assert!(integrity.starts_with("sha512-"), "{name}");
+        }
+    }
 
     #[test]
     fn node_is_new_enough_or_not() {

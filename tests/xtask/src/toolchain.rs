@@ -35,6 +35,15 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).args(arguments);
+    // What cargo told us of this crate is not for the build scripts of others: some ask for it, and
+    // would be run again each time, and all that stands on them be compiled again, by whoever calls
+    // cargo from here and from a shell in turns.
+    for (name, _) in std::env::vars_os() {
+        let is_ours = |prefix: &&str| name.to_string_lossy().starts_with(prefix);
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(is_ours) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

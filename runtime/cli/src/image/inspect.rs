@@ -3,6 +3,7 @@
 use engine::cache::CodePaths;
 use engine::image::missing;
 use image::inspect::{Inspection, Program};
+use image::pull::PullError;
 use image::{inspect, pull};
 use serde_json::json;
 
@@ -12,7 +13,15 @@ use crate::options::Inspect;
 /// Shows what an image is.
 pub(super) fn inspect(room: &Room, options: &Inspect) -> anyhow::Result<()> {
     let lease = room.store.lease()?;
-    let image = pull::local(&room.store, &lease, &options.reference)?;
+    let named = match options.image.find(&room.store)?.into_iter().next() {
+        Some(record) => Some(record.reference.parse()?),
+        // Content may be here under another name than that of its digest.
+        None => options.image.reference().cloned(),
+    };
+    let Some(reference) = named else {
+        return Err(PullError::Absent(options.image.to_string()).into());
+    };
+    let image = pull::local(&room.store, &lease, &reference)?;
     let told = inspect::inspect(&room.store, &image)?;
     let code = CodePaths::new(room.data.code());
     let is_compiled = |program: &Program| code.existing(&program.sha256).is_some();
@@ -20,8 +29,7 @@ pub(super) fn inspect(room: &Room, options: &Inspect) -> anyhow::Result<()> {
     if options.output.is_some() {
         let mut object = serde_json::to_value(&told)?;
         if let Some(fields) = object.as_object_mut() {
-            let reference = options.reference.to_string();
-            fields.insert("reference".to_owned(), json!(reference));
+            fields.insert("reference".to_owned(), json!(reference.to_string()));
             fields.insert("compiled".to_owned(), json!(compiled));
             let missing = told.program.iter().flat_map(missing_of);
             let missing: Vec<_> = missing
@@ -31,9 +39,9 @@ pub(super) fn inspect(room: &Room, options: &Inspect) -> anyhow::Result<()> {
         }
         return say(&format!("{object:#}"));
     }
-    lines(&told, compiled, &options.reference.familiar())
+    lines(&told, compiled, &reference.familiar())
         .iter()
-        .try_for_each(|line| say(&crate::run::escaped(line.as_bytes())))
+        .try_for_each(|line| say(&crate::run::escaped(line.replace('\n', "\\n").as_bytes())))
 }
 
 fn lines(told: &Inspection, compiled: bool, name: &str) -> Vec<String> {
@@ -105,11 +113,12 @@ fn program_lines(program: &Program, compiled: bool) -> Vec<String> {
     lines
 }
 
-/// The imports of a component that nobody provides, each with what to do about it.
+/// The imports that nobody provides, of a module its modules, each with what to do about it.
 fn missing_of(program: &Program) -> impl Iterator<Item = (&str, &'static str)> {
-    let is_component = program.wasm.component;
+    let remedy = match program.wasm.component {
+        true => missing::remedy,
+        false => missing::module_remedy,
+    };
     let imports = program.wasm.imports.iter();
-    imports
-        .filter(move |_| is_component)
-        .filter_map(|import| Some((import.as_str(), missing::remedy(import)?)))
+    imports.filter_map(move |import| Some((import.as_str(), remedy(import)?)))
 }

@@ -1,4 +1,4 @@
-//! What `wasmpod image` does without a registry: pack, ls, rm, import, export.
+//! What `wasmpod image` does without a registry: pack, ls, tag, rm, import, export.
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Write};
@@ -12,7 +12,7 @@ use image::{Reference, archive, pack, pull};
 use serde_json::json;
 
 use super::{Room, say, size, table};
-use crate::options::{Export, Import, Ls, Pack, Rm};
+use crate::options::{Export, Import, Ls, Pack, Rm, Tag};
 
 /// How much of a digest a table shows, as Docker does.
 const SHORT: usize = 12;
@@ -88,9 +88,31 @@ fn about(room: &Room, record: &Record) -> (&'static str, Option<u64>) {
     }
 }
 
+/// Lets another name lead to an image; prints it.
+pub(super) fn tag(room: &Room, options: &Tag) -> anyhow::Result<()> {
+    let lease = room.store.lease()?;
+    let image = pull::local(&room.store, &lease, &options.source)?;
+    room.store.name(&options.name, &image.target)?;
+    say(&format!(
+        "{} {}",
+        options.name.familiar(),
+        image.target.digest
+    ))
+}
+
 /// Forgets images, and deletes what nothing else needs.
 pub(super) fn rm(room: &Room, options: &Rm) -> anyhow::Result<()> {
-    let mut absent = Vec::new();
+    let (mut absent, mut names) = (Vec::new(), Vec::new());
+    // All of them before any goes: `ls --quiet` has the digest of an image once for each name.
+    for image in &options.images {
+        let records = image.find(&room.store)?;
+        if records.is_empty() {
+            absent.push(image.to_string());
+        }
+        names.extend(records.into_iter().map(|record| record.reference));
+    }
+    names.sort();
+    names.dedup();
     if options.unused {
         for record in room.store.forget_unused()? {
             let reference = record.reference.parse::<Reference>();
@@ -98,18 +120,20 @@ pub(super) fn rm(room: &Room, options: &Rm) -> anyhow::Result<()> {
             say(&format!("Untagged: {name}"))?;
         }
     }
-    for reference in &options.references {
-        match room.store.forget(reference)? {
-            true => say(&format!("Untagged: {}", reference.familiar()))?,
-            false => absent.push(reference.familiar()),
+    for name in &names {
+        let reference = name.parse::<Reference>()?;
+        if room.store.forget(&reference)? {
+            say(&format!("Untagged: {}", reference.familiar()))?;
         }
     }
-    let gone = room.store.collect()?;
-    say(&format!(
-        "Deleted: {} blobs, {}",
-        gone.blobs,
-        size(gone.bytes)
-    ))?;
+    if !names.is_empty() || options.unused {
+        let gone = room.store.collect()?;
+        say(&format!(
+            "Deleted: {} blobs, {}",
+            gone.blobs,
+            size(gone.bytes)
+        ))?;
+    }
     if !absent.is_empty() {
         bail!(
             "{}: no such image here; see `wasmpod image ls`",

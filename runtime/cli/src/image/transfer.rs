@@ -12,14 +12,21 @@ use crate::options::Transfer;
 /// Fetches an image; prints its reference by digest.
 pub(super) fn pull(room: &Room, options: &Transfer) -> anyhow::Result<()> {
     let reference = &options.reference;
+    let (keyring, lease) = (super::keyring(), room.store.lease()?);
     let shown = Shown::start(!options.quiet);
-    let keyring = super::keyring();
     let image = runtime()?.block_on(async {
-        let lease = room.store.lease()?;
         let (client, progress) = (super::client(), progress(&shown));
-        pull::pull(&client, &room.store, &lease, reference, &keyring, &progress).await
+        let pull = || pull::pull(&client, &room.store, &lease, reference, &keyring, &progress);
+        let image = pull().await?;
+        let (whole, found) = (room.store.clone(), image.clone());
+        let mending = whole.aside(move |store| pull::mend(store, &found));
+        match mending.await? {
+            true => pull().await,
+            false => Ok(image),
+        }
     });
     shown.end();
+    drop(lease);
     if image.as_ref().is_err_and(pull::PullError::is_full) {
         // Parts of it that came whole would keep the disk full.
         room.store.collect()?;
@@ -34,10 +41,9 @@ pub(super) fn pull(room: &Room, options: &Transfer) -> anyhow::Result<()> {
 /// Sends an image; prints its reference by digest.
 pub(super) fn push(room: &Room, options: &Transfer) -> anyhow::Result<()> {
     let reference = &options.reference;
+    let (keyring, lease) = (super::keyring(), room.store.lease()?);
     let shown = Shown::start(!options.quiet);
-    let keyring = super::keyring();
     let pushed = runtime()?.block_on(async {
-        let lease = room.store.lease()?;
         let (client, progress) = (super::client(), progress(&shown));
         push::push(&client, &room.store, &lease, reference, &keyring, &progress).await
     });

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use image::Reference;
+use image::handle::Handle;
 
 /// `wasmpod image`.
 #[derive(Debug, Args)]
@@ -23,6 +24,8 @@ pub(crate) enum ImageCommand {
     Pack(Pack),
     /// List the images that are here.
     Ls(Ls),
+    /// Give an image that is here another name.
+    Tag(Tag),
     /// Forget images, and delete what nothing else needs.
     Rm(Rm),
     /// Show what an image is: its program's worlds, imports and exports, its layers.
@@ -75,23 +78,34 @@ pub(crate) struct Ls {
     pub(crate) quiet: bool,
 }
 
+/// `tag`.
+#[derive(Debug, Args)]
+pub(crate) struct Tag {
+    /// The image.
+    #[arg(value_name = "REFERENCE", value_parser = reference)]
+    pub(crate) source: Reference,
+    /// What else it is called.
+    #[arg(value_name = "NEW", value_parser = reference)]
+    pub(crate) name: Reference,
+}
+
 /// `rm`.
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
-    /// The images.
-    #[arg(value_name = "REFERENCE", required_unless_present = "unused", value_parser = reference)]
-    pub(crate) references: Vec<Reference>,
+    /// The images: by name, by digest, or by the first 12 digits of one or more.
+    #[arg(value_name = "REFERENCE", required_unless_present = "unused", value_parser = handle)]
+    pub(crate) images: Vec<Handle>,
     /// All images that no run uses at the moment.
-    #[arg(long, conflicts_with = "references")]
+    #[arg(long, conflicts_with = "images")]
     pub(crate) unused: bool,
 }
 
 /// `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// The image.
-    #[arg(value_name = "REFERENCE", value_parser = reference)]
-    pub(crate) reference: Reference,
+    /// The image: by name, by digest, or by the first 12 digits of one or more.
+    #[arg(value_name = "REFERENCE", value_parser = handle)]
+    pub(crate) image: Handle,
     /// Print JSON instead of text.
     #[arg(short, long, value_enum)]
     pub(crate) output: Option<ImageOutput>,
@@ -103,7 +117,7 @@ pub(crate) struct Import {
     /// The archive, a directory with an OCI layout, or - for standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// What an image is called that has no name in it.
+    /// What its image is called, whatever its name in there; of several, the one that has none.
     #[arg(short, long, value_name = "REFERENCE", value_parser = reference)]
     pub(crate) tag: Option<Reference>,
 }
@@ -127,6 +141,10 @@ pub(crate) enum ImageOutput {
 }
 
 fn reference(text: &str) -> Result<Reference, image::reference::ReferenceError> {
+    text.parse()
+}
+
+fn handle(text: &str) -> Result<Handle, image::reference::ReferenceError> {
     text.parse()
 }
 

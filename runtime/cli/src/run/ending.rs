@@ -21,6 +21,10 @@ use crate::output::Output;
 /// How long after the longest grace period all pods have ended, unless one hangs.
 const MARGIN: Duration = Duration::from_secs(3);
 
+/// How soon after a signal the same one is not a second wish: `timeout` sends its signal to its child
+/// and then to the group in which the child is, and nobody presses Ctrl-C twice as fast.
+const SAME: Duration = Duration::from_millis(100);
+
 /// Why all pods have ended, if not by themselves.
 #[derive(Default)]
 pub(super) struct End {
@@ -39,7 +43,12 @@ pub(super) struct Signals {
     hangup: Signal,
     /// Ctrl-\\: a terminal's other way to end a program. It leaves no core here.
     quit: Signal,
+    heard: Heard,
 }
+
+/// The signal that was heard last, and when.
+#[derive(Default)]
+struct Heard(Option<(SignalKind, Instant)>);
 
 /// How far the end of a run is, and until when it may take.
 #[derive(Clone, Copy)]
@@ -144,16 +153,63 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             hangup: listen(SignalKind::hangup())?,
             quit: listen(SignalKind::quit())?,
+            heard: Heard::default(),
         })
     }
 
-    /// The next one that comes.
+    /// The next one that comes. One that comes twice at once is one.
     pub(super) async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = self.hangup.recv() => SignalKind::hangup(),
-            _ = self.quit.recv() => SignalKind::quit(),
+        loop {
+            let signal = tokio::select! {
+                _ = self.interrupt.recv() => SignalKind::interrupt(),
+                _ = self.terminate.recv() => SignalKind::terminate(),
+                _ = self.hangup.recv() => SignalKind::hangup(),
+                _ = self.quit.recv() => SignalKind::quit(),
+            };
+            if self.heard.is_news(signal, Instant::now()) {
+                return signal;
+            }
+        }
+    }
+}
+
+// === impl Heard ===
+
+impl Heard {
+    /// Whether this signal says something that was not just heard.
+    fn is_news(&mut self, signal: SignalKind, now: Instant) -> bool {
+        let is_same = |(last, at)| last == signal && now.duration_since(at) < SAME;
+        if self.0.is_some_and(is_same) {
+            return false;
+        }
+        self.0 = Some((signal, now));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_comes_twice_at_once_is_one() {
+        let (begin, mut heard) = (Instant::now(), Heard::default());
+        for (signal, millis, is_news) in [
+            (SignalKind::terminate(), 0, true),
+            (SignalKind::terminate(), 0, false),
+            // Another one is another wish, however soon.
+            (SignalKind::interrupt(), 1, true),
+            (SignalKind::interrupt(), 100, false),
+            // Counted from the one that was heard: who keeps pressing is heard.
+            (SignalKind::interrupt(), 101, true),
+            (SignalKind::interrupt(), 5000, true),
+        ] {
+            let now = begin + Duration::from_millis(millis);
+            assert_eq!(
+                heard.is_news(signal, now),
+                is_news,
+                "{signal:?} after {millis} ms"
+            );
         }
     }
 }

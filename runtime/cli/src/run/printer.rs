@@ -15,12 +15,16 @@ use super::terminal::Terminal;
 use crate::options::{self, Run};
 use crate::output::Output;
 
+/// The Event that says where an http server is: told of the one container of `run IMAGE` too, whose
+/// user would not find it otherwise.
+const LISTENING: &str = "Listening";
+
 /// Prints what happens.
 pub(crate) struct Printer {
     output: Output,
     /// Nothing when JSON is printed.
     terminal: Option<Terminal>,
-    /// Whether events and the table are printed: not for the one container of `run IMAGE`.
+    /// Whether all events and the table are printed: not for the one container of `run IMAGE`.
     tells: bool,
     /// Whether output is printed as it comes, unfinished lines too: where it is all of one
     /// container, and wanted as it is.
@@ -75,7 +79,7 @@ impl Printer {
                 });
                 self.output.print_event(Stream::Stdout, line_of(&object));
             }
-            Some(terminal) if self.tells || event.warning => {
+            Some(terminal) if self.tells || event.warning || event.reason == LISTENING => {
                 self.output
                     .print_event(Stream::Stderr, terminal.event(event));
             }
@@ -107,10 +111,16 @@ impl Printer {
     async fn status(&self, pod: &PodHandle, report: &node::Report, last: &mut Value) {
         if let Some(terminal) = &self.terminal {
             let addresses = json!(report.status.pod_ips);
-            if self.tells && !report.status.pod_ips.is_empty() && *last != addresses {
-                *last = addresses;
-                let text = terminal.addresses(pod.identity(), &report.status.pod_ips);
+            let ips = &report.status.pod_ips;
+            if ips.is_empty() || *last == addresses {
+                return;
+            }
+            *last = addresses;
+            if self.tells {
+                let text = terminal.addresses(pod.identity(), ips);
                 self.output.print(Stream::Stderr, text).await;
+            } else {
+                tracing::info!(addresses = ?ips, "the pod can be reached");
             }
             return;
         }

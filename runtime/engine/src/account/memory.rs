@@ -190,6 +190,12 @@ impl Account {
         }
     }
 
+    /// The container's limit in bytes, if it has one.
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        let limit = self.memory.limit.load(Relaxed);
+        (limit > 0).then_some(limit)
+    }
+
     /// Whether its instances were ended because there was no memory left.
     pub(crate) fn is_over(&self) -> bool {
         self.memory.is_over.load(Relaxed)

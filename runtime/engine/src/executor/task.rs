@@ -61,14 +61,26 @@ pub struct TaskHandle {
     task: Arc<Task>,
 }
 
+/// This thread runs guests, until it is dropped.
+pub(super) struct OnWorker(());
+
 /// Whether this thread runs guests.
 pub(super) fn on_worker() -> bool {
     ON_WORKER.get()
 }
 
-/// Declares this thread one that runs guests.
-pub(super) fn mark_worker() {
+/// Declares this thread one that runs guests, as long as the answer lives.
+pub(super) fn mark_worker() -> OnWorker {
     ON_WORKER.set(true);
+    OnWorker(())
+}
+
+// === impl OnWorker ===
+
+impl Drop for OnWorker {
+    fn drop(&mut self) {
+        ON_WORKER.set(false);
+    }
 }
 
 // === impl Task ===

@@ -6,20 +6,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use model::runtime::Limits;
-use tokio::runtime::Runtime;
 
 use super::*;
 
 /// The longest that a test waits for what must happen: only a hang takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime")
-}
 
 fn account(cpu_weight: u32, cpu_limit: Option<u32>) -> Arc<Account> {
     Arc::new(Account::new(Limits {
@@ -43,8 +34,7 @@ async fn spin_until_throttled(account: Arc<Account>) {
 
 #[test]
 fn a_future_runs_to_its_end_and_is_told() {
-    let runtime = runtime();
-    let executor = Executor::start(runtime.handle()).expect("threads");
+    let executor = Executor::start().expect("threads");
     let (sender, receiver) = mpsc::channel();
     executor.spawn(account(100, None), async { 7 }, move |result| {
         sender.send(result).expect("a receiver")
@@ -53,9 +43,8 @@ fn a_future_runs_to_its_end_and_is_told() {
 }
 
 #[test]
-fn timers_of_the_runtime_wake_guests() {
-    let runtime = runtime();
-    let executor = Executor::start(runtime.handle()).expect("threads");
+fn timers_wake_guests() {
+    let executor = Executor::start().expect("threads");
     let (sender, receiver) = mpsc::channel();
     let nap = async { tokio::time::sleep(Duration::from_millis(1)).await };
     executor.spawn(account(100, None), nap, move |result| {
@@ -72,8 +61,7 @@ fn a_waiting_guest_is_killed_at_once_and_its_future_dropped_first() {
             self.0.send("dropped").expect("a receiver");
         }
     }
-    let runtime = runtime();
-    let executor = Executor::start(runtime.handle()).expect("threads");
+    let executor = Executor::start().expect("threads");
     let (sender, receiver) = mpsc::channel();
     let noisy = Noisy(sender.clone());
     let started = sender.clone();
@@ -96,8 +84,7 @@ fn a_waiting_guest_is_killed_at_once_and_its_future_dropped_first() {
 
 #[test]
 fn a_paused_guest_waits_until_it_is_resumed() {
-    let runtime = runtime();
-    let executor = Executor::start(runtime.handle()).expect("threads");
+    let executor = Executor::start().expect("threads");
     let paused = account(100, None);
     paused.set_paused(true);
     let (sender, receiver) = mpsc::channel();
@@ -118,8 +105,7 @@ fn a_paused_guest_waits_until_it_is_resumed() {
 
 #[test]
 fn a_guest_that_wakes_itself_is_polled_again() {
-    let runtime = runtime();
-    let executor = Executor::start(runtime.handle()).expect("threads");
+    let executor = Executor::start().expect("threads");
     let (sender, receiver) = mpsc::channel();
     let mut polls = 0;
     let future = std::future::poll_fn(move |cx| {
@@ -139,8 +125,7 @@ fn a_guest_that_wakes_itself_is_polled_again() {
 
 #[test]
 fn a_cpu_limit_throttles_and_the_wait_is_counted() {
-    let runtime = runtime();
-    let executor = Executor::start(runtime.handle()).expect("threads");
+    let executor = Executor::start().expect("threads");
     let limited = account(100, Some(100));
     let (sender, receiver) = mpsc::channel();
     // A budget of 10 ms per 100 ms: two such budgets cannot be had without waiting.
@@ -154,8 +139,7 @@ fn a_cpu_limit_throttles_and_the_wait_is_counted() {
 
 #[test]
 fn no_task_is_left_lying_whether_workers_sleep_or_look() {
-    let runtime = runtime();
-    let executor = Executor::start(runtime.handle()).expect("threads");
+    let executor = Executor::start().expect("threads");
     let (sender, receiver) = mpsc::channel();
     for round in 0..2000_u32 {
         if round % 3 == 0 {

@@ -68,6 +68,8 @@ pub(super) fn builder(tasks: Beside) -> Builder<Beside> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        // Who has sent a request whole may say so, and waits for its answer.
+        .half_close(true)
         .header_read_timeout(limits::IDLE)
         .max_buf_size(limits::HEAD)
         .max_headers(limits::FIELDS_IN_HEAD);

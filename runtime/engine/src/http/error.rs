@@ -8,6 +8,8 @@ use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::bindings::http::types as p2;
 use wasmtime_wasi_http::p3::bindings::http::types as p3;
 
+use super::limits;
+
 /// Why there is no connection.
 pub(super) fn of_connect(error: NetError) -> Error {
     match error {
@@ -157,9 +159,71 @@ pub(super) fn as_p3(error: &Error) -> p3::ErrorCode {
     }
 }
 
+/// The code of an error that a guest gives in one version, with a text no longer than it may be.
+macro_rules! shortened {
+    ($types:ident, $code:expr) => {{
+        use $types::ErrorCode;
+        let mut code = $code;
+        let text = match &mut code {
+            ErrorCode::DnsError(payload) => payload.rcode.as_mut(),
+            ErrorCode::TlsAlertReceived(payload) => payload.alert_message.as_mut(),
+            ErrorCode::HttpRequestHeaderSize(Some(payload))
+            | ErrorCode::HttpRequestTrailerSize(payload)
+            | ErrorCode::HttpResponseHeaderSize(payload)
+            | ErrorCode::HttpResponseTrailerSize(payload) => payload.field_name.as_mut(),
+            ErrorCode::HttpResponseTransferCoding(text)
+            | ErrorCode::HttpResponseContentCoding(text)
+            | ErrorCode::InternalError(text) => text.as_mut(),
+            _ => None,
+        };
+        if let Some(text) = text {
+            shorten(text);
+        }
+        code
+    }};
+}
+
+/// What a guest of 0.2 gives.
+pub(super) fn shortened_p2(code: p2::ErrorCode) -> p2::ErrorCode {
+    shortened!(p2, code)
+}
+
+/// What a guest of 0.3 gives.
+pub(super) fn shortened_p3(code: p3::ErrorCode) -> p3::ErrorCode {
+    shortened!(p3, code)
+}
+
+fn shorten(text: &mut String) {
+    text.truncate(text.floor_char_boundary(limits::TEXT));
+    text.shrink_to_fit();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_guest_says_of_an_error_is_short() {
+        let long = Some("\u{e9}xy".repeat(limits::TEXT));
+        let payload = p3::FieldSizePayload {
+            field_name: long.clone(),
+            field_size: Some(7),
+        };
+        let letters = |told: String| told.matches(['\u{e9}', 'x', 'y']).map(str::len).sum();
+        for code in [
+            p3::ErrorCode::InternalError(long.clone()),
+            p3::ErrorCode::HttpResponseContentCoding(long.clone()),
+            p3::ErrorCode::HttpRequestHeaderSize(Some(payload.clone())),
+            p3::ErrorCode::HttpResponseTrailerSize(payload),
+        ] {
+            let before: usize = letters(format!("{code:?}"));
+            let after: usize = letters(format!("{:?}", shortened_p3(code)));
+            let cut = before - after;
+            assert_eq!(cut, 4 * limits::TEXT - limits::TEXT, "{before} {after}");
+        }
+        let code = shortened_p2(p2::ErrorCode::InternalError(Some("short".to_owned())));
+        assert!(format!("{code:?}").contains("\"short\""));
+    }
 
     #[test]
     fn what_the_network_says_has_its_name_in_wasi() {

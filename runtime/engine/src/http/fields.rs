@@ -1,8 +1,7 @@
-//! Header fields that guests make the host hold, charged to their containers.
+//! Header fields that guests make the host hold, and pieces of bodies, charged to their containers.
 //!
-//! A charge lies in the bytes of a field's value, and so goes wherever these go: from the guest's
-//! own object into a request, from there to hyper, and back to the account once the last of them
-//! lets go. wasmtime-wasi-http makes the values itself; the four functions that make any are ours.
+//! A charge lies in the bytes themselves, and so goes wherever these go: from the guest's own object
+//! into a request, from there to hyper, and back to the account once the last of them lets go. wasmtime-wasi-http makes the values itself; the four functions that make any are ours.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,12 +23,12 @@ use crate::guest::Guest;
 const ENTRY: usize = 256;
 
 /// Bytes with what they cost.
-struct Paid {
-    bytes: Vec<u8>,
+struct Paid<B> {
+    bytes: B,
     _held: Held,
 }
 
-/// A body whose trailers are charged.
+/// A body from outside, whose pieces and trailers are charged.
 pub(super) struct ChargedBody<B> {
     body: B,
     account: Arc<Account>,
@@ -223,7 +222,18 @@ fn held(account: &Arc<Account>, name: &HeaderName, value: Vec<u8>) -> Result<Hea
     Ok(value.map_err(|_| FieldMapError::InvalidHeaderValue)?)
 }
 
-fn paid(account: &Arc<Account>, cost: usize, bytes: Vec<u8>) -> Result<Bytes, OutOfMemory> {
+/// A piece of a body that is paid for.
+///
+/// # Errors
+/// When the container may not take so much.
+pub(super) fn piece(account: &Arc<Account>, bytes: Bytes) -> Result<Bytes, OutOfMemory> {
+    paid(account, ENTRY + bytes.len(), bytes)
+}
+
+fn paid<B>(account: &Arc<Account>, cost: usize, bytes: B) -> Result<Bytes, OutOfMemory>
+where
+    B: AsRef<[u8]> + Send + 'static,
+{
     let cost = u64::try_from(cost).unwrap_or(u64::MAX);
     let paid = Paid {
         bytes,
@@ -262,9 +272,9 @@ pub(super) fn charge(
 
 // === impl Paid ===
 
-impl AsRef<[u8]> for Paid {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Paid<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
     }
 }
 
@@ -273,6 +283,20 @@ impl AsRef<[u8]> for Paid {
 impl<B> ChargedBody<B> {
     pub(super) fn new(body: B, account: Arc<Account>) -> Self {
         Self { body, account }
+    }
+
+    /// Charges what has come; where it is too much, the container ends.
+    fn charge(&self, frame: &mut Frame<Bytes>) {
+        let charged = match frame.data_mut() {
+            Some(data) => piece(&self.account, data.clone()).map(|paid| *data = paid),
+            None => match frame.trailers_mut() {
+                Some(trailers) => charge(&self.account, trailers, 0),
+                None => Ok(()),
+            },
+        };
+        if let Err(error) = charged {
+            self.account.end_all(&error.exit());
+        }
     }
 }
 
@@ -285,11 +309,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ChargedBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &mut frame
-            && let Some(trailers) = frame.trailers_mut()
-            && let Err(error) = charge(&self.account, trailers, 0)
-        {
-            self.account.end_all(&error.exit());
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame {
+            self.charge(frame);
         }
         frame
     }
@@ -305,6 +326,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ChargedBody<B> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::{BodyExt as _, Full};
     use model::runtime::Limits;
 
     use super::*;
@@ -354,6 +376,22 @@ mod tests {
         drop(kept);
         assert_eq!(account.stats().memory, 0);
         assert!(charge(&account, &mut before.clone(), 10_000).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_piece_of_a_body_is_charged_until_nobody_holds_it() {
+        let account = account(10_000);
+        let body = Full::new(Bytes::from(vec![b'p'; 1000]));
+        let mut body = ChargedBody::new(body, Arc::clone(&account));
+        let mut data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let cost = u64::try_from(ENTRY + 1000).unwrap();
+        assert_eq!(account.stats().memory, cost);
+        let kept = data.split_to(1);
+        drop((data, body));
+        assert_eq!(account.stats().memory, cost);
+        drop(kept);
+        assert_eq!(account.stats().memory, 0);
+        assert!(piece(&account, Bytes::from(vec![0; 10_000])).is_err());
     }
 
     #[test]

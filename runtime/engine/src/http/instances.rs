@@ -65,6 +65,11 @@ impl Serving {
         }
     }
 
+    /// Bytes of its memories and tables.
+    pub(super) fn memory(&self) -> u64 {
+        self.store.data().limiter.taken()
+    }
+
     /// Has it answer a request.
     ///
     /// # Errors
@@ -98,6 +103,11 @@ impl Instances {
             kept: Mutex::default(),
             some: Notify::new(),
         }
+    }
+
+    /// How many wait for a request.
+    pub(super) fn waiting(&self) -> usize {
+        self.kept().len()
     }
 
     /// The one that was used last, which is the warmest.

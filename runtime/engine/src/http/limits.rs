@@ -49,6 +49,17 @@ pub(crate) const RESOURCES: usize = 2000;
 /// Bytes that a guest writes to a body at once; the host holds two such chunks of each body.
 pub(crate) const CHUNK: usize = 64 << 10;
 
+/// Bytes that the host takes at once of the stream that a guest of 0.3 gives for a body. It holds two
+/// such chunks of each, and they are charged whether they are there or not, since nobody tells.
+pub(crate) const STREAM_CHUNK: u32 = 16 << 10;
+
+/// Bytes of each part of a target that a guest names, and of a method of its own: what RFC 9110, 4.1
+/// wants everybody to understand.
+pub(crate) const TARGET: usize = 8 << 10;
+
+/// Bytes of each text in which a guest says what went wrong: some lines for whoever reads them.
+pub(crate) const TEXT: usize = 1 << 10;
+
 /// Characters of a request's target that the container's log shows: enough to know it again.
 pub(crate) const TARGET_IN_LOG: usize = 256;
 

@@ -30,9 +30,12 @@ pub(crate) use self::tls::Tls;
 use super::line::Line;
 use super::tasks::{Tasks, TasksOwner};
 use super::{error, limits};
-use crate::account::Account;
+use crate::account::{Account, Held};
 use crate::executor::TaskHandle;
 use crate::instance::{Engine, Farewell, Program};
+
+/// Bytes that a request takes before it has a connection: its task and its channels.
+const EXCHANGE: usize = 4 << 10;
 
 /// How guests call out. Clones have one limit together.
 #[derive(Clone)]
@@ -89,9 +92,9 @@ impl Outgoing {
     ) -> impl Future<Output = Result<http::Response<WasiBody>, Error>> + Send + use<> {
         let (told, answer) = oneshot::channel();
         let exchange = self.exchange(options);
-        let farewell = Arc::clone(&self.farewell);
+        let held = (self.held(&request), Arc::clone(&self.farewell));
         let task = async move {
-            let _held = farewell;
+            let _held = held;
             exchange.run(request, told).await;
         };
         let account = Arc::clone(&self.account);
@@ -100,6 +103,24 @@ impl Outgoing {
             let answer = answer.await.unwrap_or(Err(Error::ConnectionTerminated))?;
             Ok(answer.map(|body| Answered { body, _task: task }.boxed_unsync()))
         }
+    }
+
+    /// What a request takes beside its fields and its body, which carry their own charges. Where it is
+    /// too much, the container ends.
+    fn held(&self, request: &http::Request<WasiBody>) -> Held {
+        let uri = request.uri();
+        let named = request.method().as_str().len()
+            + uri.scheme_str().map_or(0, str::len)
+            + uri
+                .authority()
+                .map_or(0, |authority| authority.as_str().len())
+            + uri.path_and_query().map_or(0, |path| path.as_str().len());
+        let mut held = Held::new(Arc::clone(&self.account));
+        let bytes = u64::try_from(EXCHANGE + named).unwrap_or(u64::MAX);
+        if let Err(error) = held.set(bytes) {
+            self.account.end_all(&error.exit());
+        }
+        held
     }
 
     fn exchange(&self, options: RequestOptions) -> Exchange {
@@ -158,7 +179,7 @@ impl WasiHttpHooks for Hooks {
     }
 
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        limits::CHUNK
+        limits::STREAM_CHUNK as usize
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

@@ -3,6 +3,8 @@
 //! An instance has one request at a time, as one of 0.2 has: a trap is then one request's, and no
 //! request sees what another left half done. That an instance could take several is not used.
 
+mod texts;
+
 use std::future::poll_fn;
 use std::pin::Pin;
 
@@ -11,16 +13,18 @@ use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
-use wasmtime::component::{Access, Accessor, Linker, Resource};
-use wasmtime::{Store, StoreContextMut};
+use wasmtime::Store;
+use wasmtime::component::{Access, Accessor, Linker, LinkerInstance, Resource};
 use wasmtime_wasi_http::p3::bindings::Service;
-use wasmtime_wasi_http::p3::bindings::http::types::{ErrorCode, HeaderError};
+use wasmtime_wasi_http::p3::bindings::http::types::{ErrorCode, HeaderError, HostRequest as _};
 use wasmtime_wasi_http::p3::{self, Response};
 use wasmtime_wasi_http::{Error, FieldMapError, WasiBody, WasiHttpView as _};
 
 use super::answer::Out;
-use super::transmission::{Transmitted, told};
-use super::{error, fields};
+use super::targets::add_setter;
+use super::transmission::{Gone, Transmitted, told};
+use super::{error, fields, limits};
+use crate::account::{Held, OutOfMemory};
 use crate::guest::Guest;
 
 const TYPES: &str = "wasi:http/types@0.3.0";
@@ -34,14 +38,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     p3::add_to_linker(linker)?;
     fields::add_to(linker, TYPES, |error| Ok(named(error)))?;
     linker.allow_shadowing(true);
-    linker.instance(TYPES)?.func_wrap(
-        "[method]request.set-path-with-query",
-        |mut store: StoreContextMut<'_, Guest>,
-         (request, path): (Resource<p3::Request>, Option<String>)| {
-            let request = store.data_mut().table.get_mut(&request)?;
-            Ok((set_path(request, path),))
-        },
-    )?;
+    let mut types = linker.instance(TYPES)?;
+    add_setters(&mut types)?;
+    texts::add_to(&mut types)?;
     linker.instance(CLIENT)?.func_wrap_concurrent(
         "send",
         |accessor: &Accessor<Guest>, (request,): (Resource<p3::Request>,)| {
@@ -52,7 +51,31 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     Ok(())
 }
 
-/// Has a server answer a request. Ends once nothing of its guest is under way.
+fn add_setters(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    add_setter(
+        types,
+        "[method]request.set-method",
+        |http, request, method| http.set_method(request, method),
+    )?;
+    add_setter(
+        types,
+        "[method]request.set-scheme",
+        |http, request, scheme| http.set_scheme(request, scheme),
+    )?;
+    add_setter(
+        types,
+        "[method]request.set-authority",
+        |http, request, authority| http.set_authority(request, authority),
+    )?;
+    add_setter(
+        types,
+        "[method]request.set-path-with-query",
+        |http, request, path| Ok(set_path(http.table.get_mut(&request)?, path)),
+    )
+}
+
+/// Has a server answer a request. Ends once nothing of its guest is under way, and its body is sent: that
+/// may be a stream of the host's, which needs nothing more of the guest.
 ///
 /// # Errors
 /// A trap, or a defect of ours.
@@ -65,37 +88,51 @@ pub(super) async fn handle<B>(
 where
     B: Body<Data = bytes::Bytes, Error = Error> + Send + 'static,
 {
-    let request = with_target(request);
-    let handled =
-        store.run_concurrent(async |accessor: &Accessor<Guest>| -> wasmtime::Result<()> {
-            let request = accessor.with(|mut store| {
-                let hooks = store.get().http().hooks;
-                // What the guest says of having read it is of no use to the client.
-                let (request, _) = p3::Request::from_http(hooks, request);
-                request
-            });
-            let answered = server.handle(accessor, request).await?;
-            let head = match answered {
-                Ok(answer) => Ok(accessor.with(|store| whole(store, answer))?),
-                Err(code) => Err(Error::from(code)),
-            };
-            // Nobody waits for it any more where the client has left.
-            drop(out.send(head));
-            // The body, and whatever it goes on with.
-            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-            Ok(())
-        });
-    handled.await?
+    let hooks = store.data_mut().http().hooks;
+    // What the guest says of having read it is of no use to the client.
+    let (request, _) = p3::Request::from_http(hooks, with_target(request));
+    let request = store.data_mut().table.push(request)?;
+    // So called it traps once nothing is left that could wake the guest; `run_concurrent` waits.
+    let handler = server.wasi_http_handler().func_handle();
+    let (answered,) = handler.call_async(&mut *store, (request,)).await?;
+    let (head, gone) = match answered {
+        Ok(answer) => {
+            let answer = store.data_mut().table.delete(answer)?;
+            let (head, gone) = whole(&mut *store, answer)?;
+            (Ok(head), Some(gone))
+        }
+        Err(code) => (Err(Error::from(error::shortened_p3(code))), None),
+    };
+    // Nobody waits for it any more where the client has left.
+    drop(out.send(head));
+    // The body, and whatever it goes on with.
+    let ended = store.run_concurrent(async |accessor: &Accessor<Guest>| {
+        poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+        if let Some(gone) = gone {
+            gone.wait().await;
+        }
+    });
+    ended.await
 }
 
-/// An answer as it is sent; its guest is told whether it was.
+/// An answer as it is sent, and its end; its guest is told whether it was.
 fn whole(
-    mut store: Access<'_, Guest>,
+    store: &mut Store<Guest>,
     answer: Response,
-) -> wasmtime::Result<http::Response<WasiBody>> {
+) -> wasmtime::Result<(http::Response<WasiBody>, Gone)> {
     let (teller, sent) = told();
-    let head = answer.into_http(&mut store, sent)?;
-    Ok(head.map(|body| Transmitted::new(body, teller).boxed_unsync()))
+    let (head, body) = answer.into_http(&mut *store, sent)?.into_parts();
+    let chunks = chunks(store.data(), &body)?;
+    let (body, gone) = Transmitted::of_answer(body, teller, chunks);
+    let answer = http::Response::from_parts(head, body.boxed_unsync());
+    Ok((answer, gone))
+}
+
+/// What the host holds of a body, charged.
+fn chunks(guest: &Guest, body: &WasiBody) -> Result<Held, OutOfMemory> {
+    let chunks = if body.is_end_stream() { 0 } else { 2 };
+    let bytes = chunks * u64::from(limits::STREAM_CHUNK);
+    Held::of(&guest.http.account, bytes)
 }
 
 /// A request whose target is whole, as WASI wants it: over HTTP/1.1 half of it stands in a field.
@@ -155,7 +192,8 @@ fn begin(
         Err(error) => return refusal(error.downcast()).map(Err),
     };
     let (head, body) = request.into_parts();
-    let (body, unasked) = Transmitted::of_request(body, teller);
+    let chunks = chunks(store.get(), &body)?;
+    let (body, unasked) = Transmitted::of_request(body, teller, chunks);
     let request = Request::from_parts(head, body.boxed_unsync());
     let options = options.as_deref().copied().unwrap_or_default();
     let begun = match store.get().http.outgoing() {

@@ -25,7 +25,7 @@ use hyper::body::Incoming;
 use model::runtime::Exit;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use wasmtime_wasi_http::WasiBody;
+use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::answer::{
     AnswerBody, Course, Head, Out, Uncut, drain, status_of, text, withhold, without_text,
@@ -34,9 +34,8 @@ use super::connection::Busy;
 use super::deadline::Upload;
 use super::instances::Serving;
 use super::limits;
-use super::line::Place;
 use super::patience::PatientBody;
-use super::server::Server;
+use super::server::{Admitted, Server};
 use crate::account::OOM_KILLED;
 use crate::instance::failed;
 
@@ -59,7 +58,7 @@ struct Running {
     server: Arc<Server>,
     asked: Asked,
     course: Arc<Course>,
-    guest: Option<(Guest, Place)>,
+    guest: Option<(Guest, Admitted)>,
 }
 
 /// What was asked, for the log.
@@ -115,7 +114,14 @@ impl Server {
             }
         };
         // What a guest that has failed began to say is not begun to be sent.
-        let head = head.filter(|_| well);
+        let head = match head.filter(|_| well) {
+            Some(Ok(answer)) if answer.status().is_informational() => {
+                running.log("it answered with a status of 1xx").await;
+                let why = "a status of 1xx is no answer".to_owned();
+                Some(Err(Error::InternalError(Some(why))))
+            }
+            head => head,
+        };
         if !matches!(head, Some(Ok(_))) {
             running.course.has_no_body();
         }
@@ -175,7 +181,9 @@ impl Server {
         // Dropped before the instance is, in whichever way this ends: the body of its answer, which
         // ends with it, is then known not to be whole.
         let mut uncut = Uncut::new(course);
-        instance.handle(request, out).await?;
+        let handled = instance.handle(request, out).await;
+        self.learn(&instance);
+        handled?;
         uncut.keep();
         self.instances().give_back(instance);
         Ok(())
@@ -198,7 +206,7 @@ impl Running {
     fn begin(
         server: Arc<Server>,
         request: Request<Incoming>,
-        place: Place,
+        place: Admitted,
     ) -> (Self, oneshot::Receiver<Head>) {
         let asked = Asked {
             method: request.method().clone(),

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 
+use super::targets;
 use crate::account::{Account, Held};
 
 /// Calls between two counts: as many as a usual request needs, so that it costs nothing there.
 const CALLS: u32 = 64;
 
-/// Bytes of one resource: the largest, a body, has a channel and its tasks.
-const BYTES: u64 = 1024;
+/// Bytes of one resource beside what a guest names in it: the largest, a body, has a channel and its
+/// tasks.
+const BYTES: usize = 1024;
 
 /// The resources of one guest.
 pub(super) struct Resources {
@@ -40,8 +42,10 @@ impl Resources {
             return;
         }
         self.calls = 0;
-        let count = u64::try_from(table.iter_mut().count()).unwrap_or(u64::MAX);
-        if let Err(error) = self.held.set(count.saturating_mul(BYTES)) {
+        let resources = table.iter_mut();
+        let bytes: usize = resources.map(|it| BYTES + targets::length_in(it)).sum();
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if let Err(error) = self.held.set(bytes) {
             self.account.end_all(&error.exit());
         }
     }

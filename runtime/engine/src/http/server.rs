@@ -17,12 +17,14 @@ use model::container::{HTTP_PORT, Protocol};
 use model::runtime::{Exit, Stream};
 use net::{NetError, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use super::connection;
 use super::instances::{Handler, Instances, Serving};
 use super::limits;
 use super::line::{Line, NoPlace, Place};
 use super::outgoing::Outgoing;
+use super::room::{Room, Taken};
 use super::tasks::{Beside, Tasks, TasksOwner};
 use crate::guest::Guest;
 use crate::health::Health;
@@ -40,6 +42,12 @@ pub(super) enum Phase {
     Closing,
 }
 
+/// A request's place among those that are answered at once, until it is dropped.
+pub(super) struct Admitted {
+    _room: Taken,
+    _place: Place,
+}
+
 /// One server: what its connections share.
 pub(super) struct Server {
     engine: Engine,
@@ -55,6 +63,8 @@ pub(super) struct Server {
     builder: Builder<Beside>,
     /// Requests that are answered at once.
     line: Line,
+    /// Memory for their instances.
+    room: Arc<Room>,
     connections: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
     tasks: Arc<Tasks>,
@@ -120,6 +130,7 @@ impl Server {
             instances: Instances::new(&program.identity.annotations),
             builder: connection::builder(Beside(Arc::clone(&tasks))),
             line: Line::new(limits::REQUESTS, limits::WAITING),
+            room: Arc::new(Room::new(Arc::clone(&program.account))),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             phase: watch::Sender::new(Phase::Serving),
             engine,
@@ -159,16 +170,31 @@ impl Server {
         *self.phase.borrow()
     }
 
-    /// A place among the requests that are answered at once.
+    /// A place among the requests that are answered at once, with room for an instance.
     ///
     /// # Errors
     /// Why there is none, for the client.
-    pub(super) async fn place(&self) -> Result<Place, &'static str> {
+    pub(super) async fn place(&self) -> Result<Admitted, &'static str> {
+        const LATE: &str = "the server came to no end of the requests before this one";
+        let until = Instant::now() + limits::TURN;
         let place = self.line.place(limits::TURN).await;
-        place.map_err(|why| match why {
+        let place = place.map_err(|why| match why {
             NoPlace::Full => "the server has more requests than it can answer; ask again later",
-            NoPlace::Late => "the server came to no end of the requests before this one",
+            NoPlace::Late => LATE,
+        })?;
+        let room = self.room.take(|| self.instances.waiting());
+        let room = tokio::time::timeout_at(until, room)
+            .await
+            .map_err(|_| LATE)?;
+        Ok(Admitted {
+            _room: room,
+            _place: place,
         })
+    }
+
+    /// Learns from an instance how much memory one takes.
+    pub(super) fn learn(&self, instance: &Serving) {
+        self.room.learn(instance.memory());
     }
 
     /// An instance for a request.
@@ -190,7 +216,9 @@ impl Server {
             Entry::Server3(server) => Handler::P3(server.instantiate_async(&mut store).await?),
             _ => wasmtime::bail!("the image is no http server"),
         };
-        Ok(Serving::new(store, handler, slot))
+        let instance = Serving::new(store, handler, slot);
+        self.learn(&instance);
+        Ok(instance)
     }
 
     /// Accepts connections until something else happens.

@@ -3,6 +3,7 @@
 //! Whoever sends a body need not ask it for its end. Where its length is known, or there can be none,
 //! hyper drops it over HTTP/1.1 as soon as nothing is left, or without a look at it.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -11,6 +12,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::Error;
 
+use crate::account::Held;
+
 /// A body that tells how it fared.
 pub(super) struct Transmitted<B: Body<Data = Bytes> + Unpin> {
     body: B,
@@ -18,6 +21,10 @@ pub(super) struct Transmitted<B: Body<Data = Bytes> + Unpin> {
     teller: Option<Teller>,
     /// Who tells instead, as long as nobody has asked for anything.
     unasked: Option<oneshot::Sender<Teller>>,
+    /// What the host holds of it.
+    _chunks: Held,
+    /// Goes with it.
+    _here: Option<oneshot::Sender<Infallible>>,
 }
 
 /// Who tells; dropped without a word it tells that nothing was sent.
@@ -26,6 +33,9 @@ pub(super) struct Teller(oneshot::Sender<()>);
 /// Tells of a request whose body nobody has asked for anything: that it is answered means that it was
 /// sent, where its body dropped alone could mean that there was no connection.
 pub(super) struct Unasked(oneshot::Receiver<Teller>);
+
+/// Waits for the end of an answer's body.
+pub(super) struct Gone(oneshot::Receiver<Infallible>);
 
 /// Who is told, and by whom.
 pub(super) fn told() -> (
@@ -40,22 +50,28 @@ pub(super) fn told() -> (
 // === impl Transmitted ===
 
 impl<B: Body<Data = Bytes> + Unpin> Transmitted<B> {
-    /// The body of an answer.
-    pub(super) fn new(body: B, teller: Teller) -> Self {
-        Self {
+    /// The body of an answer, and its end.
+    pub(super) fn of_answer(body: B, teller: Teller, chunks: Held) -> (Self, Gone) {
+        let (here, gone) = oneshot::channel();
+        let body = Self {
             body,
             teller: Some(teller),
             unasked: None,
-        }
+            _chunks: chunks,
+            _here: Some(here),
+        };
+        (body, Gone(gone))
     }
 
     /// The body of a request, and who is to hear that it is answered.
-    pub(super) fn of_request(body: B, teller: Teller) -> (Self, Unasked) {
+    pub(super) fn of_request(body: B, teller: Teller, chunks: Held) -> (Self, Unasked) {
         let (unasked, left) = oneshot::channel();
         let body = Self {
             body,
             teller: Some(teller),
             unasked: Some(unasked),
+            _chunks: chunks,
+            _here: None,
         };
         (body, Unasked(left))
     }
@@ -114,6 +130,16 @@ impl<B: Body<Data = Bytes> + Unpin> Drop for Transmitted<B> {
     }
 }
 
+// === impl Gone ===
+
+impl Gone {
+    /// Waits until the body is sent, or nobody takes it any more.
+    pub(super) async fn wait(self) {
+        // It is never told anything.
+        let _ = self.0.await;
+    }
+}
+
 // === impl Teller ===
 
 impl Teller {
@@ -136,9 +162,15 @@ impl Unasked {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::Waker;
+
     use http_body_util::{BodyExt as _, Empty, Full};
+    use model::runtime::Limits;
 
     use super::*;
+    use crate::account::Account;
 
     /// So many bytes, one in each frame, and who knows what comes then.
     struct Counted(u64);
@@ -160,12 +192,37 @@ mod tests {
         }
     }
 
+    fn chunks() -> Held {
+        Held::new(Arc::new(Account::new(Limits {
+            cpu_weight: 500,
+            cpu_limit: None,
+            memory: None,
+            storage: None,
+        })))
+    }
+
+    fn answer<B: Body<Data = Bytes> + Unpin>(body: B, teller: Teller) -> Transmitted<B> {
+        Transmitted::of_answer(body, teller, chunks()).0
+    }
+
+    #[tokio::test]
+    async fn the_end_of_an_answer_is_that_of_its_body() {
+        let (teller, _sent) = told();
+        let (mut body, gone) = Transmitted::of_answer(Full::from("body"), teller, chunks());
+        let mut gone = pin!(gone.wait());
+        assert!(body.frame().await.is_some());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(gone.as_mut().poll(&mut context).is_pending());
+        drop(body);
+        gone.await;
+    }
+
     #[tokio::test]
     async fn a_body_that_has_no_more_was_sent() {
         for (length, frames, is_sent) in [(0, 0, true), (2, 2, true), (2, 1, false), (2, 0, false)]
         {
             let (teller, sent) = told();
-            let mut body = Transmitted::new(Counted(length), teller);
+            let mut body = answer(Counted(length), teller);
             for _ in 0..frames {
                 assert!(body.frame().await.is_some());
             }
@@ -179,7 +236,7 @@ mod tests {
         for (length, is_answered, is_sent) in [(0, true, true), (0, false, false), (2, true, false)]
         {
             let (teller, sent) = told();
-            let (body, unasked) = Transmitted::of_request(Counted(length), teller);
+            let (body, unasked) = Transmitted::of_request(Counted(length), teller, chunks());
             drop(body);
             if is_answered {
                 unasked.answered();
@@ -193,14 +250,14 @@ mod tests {
     #[tokio::test]
     async fn what_was_sent_to_its_end_is_told_apart_from_what_was_not() {
         let (teller, whole) = told();
-        let body = Transmitted::new(Full::from("body"), teller);
+        let body = answer(Full::from("body"), teller);
         assert!(body.collect().await.is_ok());
         assert!(whole.await.is_ok());
         let (teller, half) = told();
-        drop(Transmitted::new(Full::from("body"), teller));
+        drop(answer(Full::from("body"), teller));
         assert!(matches!(half.await, Err(Error::ConnectionTerminated)));
         let (teller, empty) = told();
-        let mut body = Transmitted::new(Empty::new(), teller);
+        let mut body = answer(Empty::new(), teller);
         assert!(body.frame().await.is_none());
         assert!(empty.await.is_ok());
         let (teller, never) = told();

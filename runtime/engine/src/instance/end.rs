@@ -139,11 +139,16 @@ pub fn signalled(signal: i32) -> Exit {
 pub(super) fn start_error(error: &wasmtime::Error) -> Exit {
     match error.downcast_ref::<OutOfMemory>() {
         Some(_) => failed(error),
-        None => Exit {
-            code: 128,
-            reason: "StartError".to_owned(),
-            message: told(error),
-        },
+        None => unstarted(told(error)),
+    }
+}
+
+/// The end of what was made and did not start, as containerd reports it.
+pub(super) fn unstarted(message: String) -> Exit {
+    Exit {
+        code: 128,
+        reason: "StartError".to_owned(),
+        message,
     }
 }
 
@@ -214,8 +219,7 @@ mod tests {
     /// Told to end and given its task at the same moment, by two threads: it ends.
     #[test]
     fn no_kill_is_lost_between_being_told_and_having_a_task() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let executor = Executor::start(runtime.handle()).unwrap();
+        let executor = Executor::start().unwrap();
         let limits = Limits {
             cpu_weight: 100,
             cpu_limit: None,

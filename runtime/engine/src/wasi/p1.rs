@@ -38,7 +38,7 @@ use crate::output::Output;
 use crate::stdin::Stdin;
 
 /// The module that everything is imported from.
-const MODULE: &str = "wasi_snapshot_preview1";
+pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
 
 /// What a listener without a name is called: sd_listen_fds_with_names(3).
 const UNNAMED: &str = "unknown";

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use model::runtime::{ExecSpec, InstanceSpec, RuntimeError};
+use tokio::sync::Notify;
 
 use super::Inner;
 use crate::exec::{self, Command};
@@ -39,6 +40,7 @@ impl Inner {
             files: target.files.clone(),
             owns_files: false,
             instance: OnceLock::new(),
+            listens: Notify::new(),
         };
         pod.add(run).inspect_err(|_| drop(self.disown(exec.id)))?;
         self.start(exec.id).inspect_err(|_| {

@@ -4,18 +4,19 @@
 //! orders comes first, one about a pod that has gone leaves nothing behind.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use engine::{Account, Instance, Program, instance};
 use model::runtime::{
-    Connection, InstanceId, InstanceSpec, PodCreated, PodId, PodSandbox, RuntimeError, Signal,
-    Update, VolumeSource, WasmImage,
+    Connection, Event, InstanceId, InstanceSpec, PodCreated, PodId, PodSandbox, RuntimeError,
+    Signal, Update, VolumeSource, WasmImage,
 };
 use net::{HostTarget, SwitchError};
 use tokio::net::UnixStream;
+use tokio::sync::Notify;
 use volume::PodVolumes;
 
 use super::Inner;
@@ -64,6 +65,7 @@ impl Inner {
         let Some(pod) = removed else { return Ok(()) };
         for run in pod.take_all() {
             self.disown(run.spec.id);
+            run.listens.notify_one();
             if let Some(instance) = run.instance.get() {
                 instance.kill(instance::signalled(9));
             }
@@ -102,6 +104,7 @@ impl Inner {
                 files,
                 owns_files: true,
                 instance: OnceLock::new(),
+                listens: Notify::new(),
             },
         )
     }
@@ -167,6 +170,27 @@ impl Inner {
                 id.0
             )))
         }
+    }
+
+    /// Waits until an http server listens, and tells where; or until nobody needs to know: whoever
+    /// hears that it has ended removes it.
+    pub(super) async fn listens(&self, run: &Run, port: u16) {
+        run.listens.notified().await;
+        let spec = &run.spec;
+        let Ok(pod) = self.owner(spec.id) else {
+            return;
+        };
+        let Some(address) = pod.net.addresses().first().copied() else {
+            return;
+        };
+        let at = SocketAddr::new(address, port);
+        self.sink.event_now(Event::Notice {
+            pod: pod.id,
+            instance: Some(spec.id),
+            warning: false,
+            reason: "Listening".to_owned(),
+            message: format!("The http server listens at http://{at}"),
+        });
     }
 
     pub(super) fn signal(&self, id: InstanceId, signal: Signal) -> Result<(), RuntimeError> {
@@ -270,6 +294,7 @@ impl Inner {
         let Some(run) = pod.forget(id) else {
             return Ok(());
         };
+        run.listens.notify_one();
         if let Some(instance) = run.instance.get() {
             instance.kill(instance::signalled(9));
         }

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::manifest::{Document, media};
 use crate::pull::Image;
 use crate::reference::Reference;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Writes images, each under its name. Blobs of other platforms that are not here are left out, and
 /// with them the index that names them. Writes all of it: not to be called where tasks run.
@@ -102,6 +102,9 @@ impl<W: Write> Export<'_, W> {
     fn blob(&mut self, digest: &Digest) -> Result<(), ArchiveError> {
         if !self.written.insert(digest.clone()) {
             return Ok(());
+        }
+        if self.store.is_changed(digest)? {
+            return Err(StoreError::Changed(digest.clone()).into());
         }
         let file = self.store.blob(digest)?;
         let size = file.metadata().map_err(failed("look at a blob"))?.len();

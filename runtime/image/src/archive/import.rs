@@ -33,8 +33,8 @@ struct Saved {
 }
 
 /// Brings the images of an archive (a tar, one compressed with gzip or zstd, or a directory with an OCI
-/// layout; `-` for standard input) into the store, and answers their names. `name` is given to one
-/// that has none. Reads all of it: not to be called where tasks run.
+/// layout; `-` for standard input) into the store, and answers their names. `name` is what its
+/// one image is called, whatever the archive calls it; of several, the one that has no name. Reads all of it: not to be called where tasks run.
 ///
 /// # Errors
 /// [`ArchiveError`]: what is wrong with it. Images before the fault stay.
@@ -59,14 +59,12 @@ pub fn import(
         (None, None) => return Err(ArchiveError::NoImages),
     };
     let mut imported = Vec::new();
-    for (names, target) in found {
+    for (names, target) in named(found, name)? {
         // Told now rather than when it is run.
         pull::of_target(store, target.clone())?;
-        let names = match (names.is_empty(), name) {
-            (true, Some(name)) => vec![name.clone()],
-            (true, None) => return Err(ArchiveError::NoName),
-            (false, _) => names,
-        };
+        if names.is_empty() {
+            return Err(ArchiveError::NoName);
+        }
         for name in names {
             store.name(&name, &target)?;
             imported.push((name, target.clone()));
@@ -76,6 +74,31 @@ pub fn import(
         true => Err(ArchiveError::NoImages),
         false => Ok(imported),
     }
+}
+
+/// Images with the name that was given to one of them.
+fn named(mut found: Found, name: Option<&Reference>) -> Result<Found, ArchiveError> {
+    let Some(name) = name else {
+        return Ok(found);
+    };
+    let first = found.first().map(|(_, target)| target.digest.clone());
+    // An image of several names may be there once for each.
+    if found
+        .iter()
+        .all(|(_, it)| Some(&it.digest) == first.as_ref())
+    {
+        found.truncate(1);
+    }
+    let count = found.len();
+    let mut meant = found
+        .iter_mut()
+        .filter(|(names, _)| count == 1 || names.is_empty());
+    match (meant.next(), meant.next()) {
+        (Some((names, _)), None) => *names = vec![name.clone()],
+        _ if count == 0 => {}
+        _ => return Err(ArchiveError::OneName(count)),
+    }
+    Ok(found)
 }
 
 fn read_tar(members: &mut Members<'_>, mut reader: impl Read) -> Result<(), ArchiveError> {

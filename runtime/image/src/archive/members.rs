@@ -61,7 +61,11 @@ impl<'a> Members<'a> {
                     limit: limits::ARCHIVE_ENTRIES,
                 });
             }
-            let mut entry = entry.map_err(failed("read the archive"))?;
+            let mut entry = entry.map_err(|error| match number == 0 && is_no_header(&error) {
+                // Its words have the file's own in them.
+                true => ArchiveError::NoTar,
+                false => failed("read the archive")(error),
+            })?;
             if !pending.take(&mut entry)? {
                 self.entry(std::mem::take(&mut pending), &mut entry)?;
             }
@@ -311,6 +315,12 @@ fn text(bytes: &[u8]) -> Result<String, ArchiveError> {
 fn digest_of(name: &str) -> Option<Digest> {
     let (algorithm, hex) = name.strip_prefix("blobs/")?.split_once('/')?;
     format!("{algorithm}:{hex}").parse().ok()
+}
+
+/// Whether it is a block that is no header, and nothing that reading went wrong with.
+fn is_no_header(error: &io::Error) -> bool {
+    let text = error.to_string();
+    text.contains("when getting cksum") || text.contains("header checksum mismatch")
 }
 
 /// A name in an archive, without what says nothing.

@@ -133,6 +133,19 @@ fn what_is_exported_is_imported_again() {
 }
 
 #[test]
+fn what_was_changed_on_the_disk_is_not_exported() {
+    let (folder, store) = testing::store();
+    let lease = store.lease().expect("a lease");
+    let target = testing::image(&store, &lease, b"right");
+    let image = of_target(&store, target).expect("here");
+    let layer = store.blob_path(&image.manifest.layers[0].digest);
+    std::fs::write(layer, b"wrong").expect("written");
+    let out = std::fs::File::create(folder.path().join("out.tar")).expect("made");
+    let error = export(&store, &[(reference("a:1"), image)], out).expect_err("refused");
+    assert!(error.to_string().contains("image pull"), "{error}");
+}
+
+#[test]
 fn an_archive_of_more_images_than_any_is_refused() {
     let image = json!({"Config": "c.json", "Layers": [], "RepoTags": null});
     let named = json!({"Config": "c.json", "RepoTags": vec!["a:1"; limits::ARCHIVE_IMAGES + 1]});
@@ -198,7 +211,7 @@ fn what_is_no_archive_is_refused() {
             tar(&[Entry::File("manifest.json", b"[{}]")]),
             "manifest.json",
         ),
-        (b"no tar at all".repeat(100), "cannot read"),
+        (b"no tar at all\n".repeat(100), "neither a tar"),
     ];
     for (archive, wanted) in cases {
         let error = imported(&archive, None).expect_err(wanted);
@@ -207,16 +220,33 @@ fn what_is_no_archive_is_refused() {
 }
 
 #[test]
-fn an_image_without_a_name_gets_the_one_that_is_given() {
+fn one_image_gets_the_name_that_is_given() {
     let (config, layer) = scratch();
-    let list = saved("c.json", &json!(null), &["l.tar"]);
-    let named = tar(&[
-        Entry::File("c.json", &config),
-        Entry::File("l.tar", &layer),
-        Entry::File("manifest.json", &list),
-    ]);
-    assert_eq!(
-        imported(&named, Some("given:1")),
-        Ok(vec!["given:1".to_owned()])
+    let image = |tags: Value| json!({"Config": "c.json", "RepoTags": tags, "Layers": ["l.tar"]});
+    let (none, one, other) = (
+        image(json!(null)),
+        image(json!(["app:1", "app:2"])),
+        json!({"Config": "c.json", "RepoTags": ["other:1"], "Layers": []}),
     );
+    let cases = [
+        (vec![&none], Ok(vec!["given:1"])),
+        (vec![&one], Ok(vec!["given:1"])),
+        // The same image twice.
+        (vec![&one, &one], Ok(vec!["given:1"])),
+        (vec![&one, &other], Err("it holds 2 images")),
+    ];
+    for (images, wanted) in cases {
+        let list = json!(images).to_string();
+        let archive = tar(&[
+            Entry::File("c.json", &config),
+            Entry::File("l.tar", &layer),
+            Entry::File("manifest.json", list.as_bytes()),
+        ]);
+        let found = imported(&archive, Some("given:1"));
+        match (&found, &wanted) {
+            (Ok(found), Ok(wanted)) => assert_eq!(found, wanted, "{list}"),
+            (Err(found), Err(wanted)) => assert!(found.contains(wanted), "{found}"),
+            _ => panic!("{list}: {found:?}"),
+        }
+    }
 }

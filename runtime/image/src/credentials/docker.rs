@@ -61,8 +61,16 @@ impl DockerConfig {
             )));
         }
         // The parser's words may quote what it found: only the place is told.
-        serde_json::from_slice(bytes)
-            .map_err(|error| malformed(format!("line {}, column {}", error.line(), error.column())))
+        let config: Self = serde_json::from_slice(bytes).map_err(|error| {
+            malformed(format!("line {}, column {}", error.line(), error.column()))
+        })?;
+        let mut entries = config.auths.iter();
+        match entries.find(|(_, entry)| !entry.auth.is_empty() && entry.auth().is_none()) {
+            Some((server, _)) => Err(malformed(format!(
+                "the `auth` of {server:?} is not base64 of NAME:PASSWORD"
+            ))),
+            None => Ok(config),
+        }
     }
 
     /// The same of the older type kubernetes.io/dockercfg: the entries alone.
@@ -224,6 +232,13 @@ mod tests {
             error.contains("the Secret a/b") && !error.contains("secret\""),
             "{error}"
         );
+        for auth in ["%", "bm90aGluZw=="] {
+            let text = format!("{{\"auths\": {{\"r.example\": {{\"auth\": \"{auth}\"}}}}}}");
+            let error = DockerConfig::parse(text.as_bytes(), "x").expect_err(auth);
+            let error = error.to_string();
+            let tells = error.contains("the `auth` of \"r.example\"");
+            assert!(tells && !error.contains(auth), "{error}");
+        }
         let legacy = DockerConfig::parse_legacy(b"{\"r\": {\"auth\": \"YTpi\"}}", "x");
         assert_eq!(legacy.expect("entries").auths.len(), 1);
     }

@@ -9,12 +9,19 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::tried::Tried;
 use super::{Pull, PullError};
 use crate::limits;
 use crate::manifest::{Descriptor, ManifestError};
 use crate::progress::Step;
 use crate::registry::{RegistryError, Session};
 use crate::store::{Claim, Ingest, StoreError};
+
+/// How fast a blob comes from one session, on the whole.
+pub(crate) struct Pace {
+    begun: Instant,
+    came: u64,
+}
 
 /// Chunks of a blob that wait for the thread that writes them.
 const CHUNKS: usize = 16;
@@ -53,7 +60,7 @@ impl Pull {
             size: blob.size,
             from: ingest.written(),
         });
-        let mut last = None;
+        let mut tried = Tried::default();
         for session in self.sessions.iter().filter(|it| it.may_pull()) {
             let (back, result) = self.verified(session, blob, ingest).await;
             ingest = back;
@@ -64,11 +71,11 @@ impl Pull {
                     self.progress.tell(Step::Done(digest.clone()));
                     return Ok(());
                 }
-                Err(error) if may_be_elsewhere(&error) => last = Some(error),
+                Err(error) if may_be_elsewhere(&error) => tried.add(session, error),
                 Err(error) => return Err(error),
             }
         }
-        Err(last.unwrap_or_else(|| PullError::Absent(digest.to_string())))
+        Err(tried.error(|| PullError::Absent(digest.to_string())))
     }
 
     /// Brings all that is missing from one session. Content that is not what it should be is
@@ -115,10 +122,10 @@ impl Pull {
         blob: &Descriptor,
         mut ingest: Ingest,
     ) -> Result<Ingest, (Ingest, PullError)> {
-        let mut tries = 0;
+        let (mut tries, mut pace) = (0, Pace::new());
         while ingest.written() < ingest.size() {
             let before = ingest.written();
-            let (back, result) = self.stretch(session, blob, ingest).await;
+            let (back, result) = self.stretch(session, blob, ingest, &mut pace).await;
             ingest = back;
             let error = match result {
                 Ok(()) if ingest.written() == ingest.size() => break,
@@ -147,6 +154,7 @@ impl Pull {
         session: &Session,
         blob: &Descriptor,
         mut ingest: Ingest,
+        pace: &mut Pace,
     ) -> (Ingest, Result<(), PullError>) {
         let from = ingest.written();
         let (mut download, begins) = match session.blob(&blob.digest, from).await {
@@ -171,6 +179,10 @@ impl Pull {
         let read = async {
             while let Some(chunk) = download.chunk().await? {
                 let length = chunk.len() as u64;
+                pace.came(length);
+                if let Some(rate) = pace.too_slow(Instant::now()) {
+                    return Err(session.slow(&blob.digest, rate));
+                }
                 if sender.send(chunk).await.is_err() {
                     // The writer says why.
                     break;
@@ -190,6 +202,29 @@ impl Pull {
             // The runtime is being shut down, and this task with it.
             Err(_) => std::future::pending().await,
         }
+    }
+}
+
+// === impl Pace ===
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            came: 0,
+        }
+    }
+
+    pub(crate) fn came(&mut self, bytes: u64) {
+        self.came = self.came.saturating_add(bytes);
+    }
+
+    /// The bytes per second until now, if they are too few.
+    pub(crate) fn too_slow(&self, now: Instant) -> Option<u64> {
+        let seconds = now.saturating_duration_since(self.begun).as_secs();
+        let counted = seconds.checked_sub(limits::BLOB_START.as_secs())?;
+        let is_slow = self.came < limits::BLOB_PACE.saturating_mul(counted);
+        is_slow.then(|| self.came / seconds.max(1))
     }
 }
 

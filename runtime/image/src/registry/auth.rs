@@ -89,14 +89,17 @@ impl Asker<'_> {
     }
 
     /// Whom a password is shown to: over TLS, if the registry is. A registry on TLS that sends us
-    /// to a plain server would have it read on the way.
+    /// to a plain server would have it read on the way; so would one on http that sends us to any
+    /// other than itself, which nobody has named in the settings.
     fn realm(&self, realm: &str) -> Result<Url, RegistryError> {
         let url = Url::parse(realm)?;
-        if self.registry.tls && !url.target.tls {
+        let is_elsewhere = url.target.is_open() && !url.target.is_same(self.registry);
+        let is_shown = self.auth.is_some() && is_elsewhere;
+        if is_shown || self.registry.tls && !url.target.tls {
             return Err(RegistryError::Protocol {
                 url: url.to_string(),
                 why: format!(
-                    "{} has its tokens given out without TLS",
+                    "{} has its tokens given out there without TLS, where everybody on the way could read the password: it has to name a server with https://",
                     self.registry.authority()
                 ),
             });
@@ -186,6 +189,7 @@ impl Asker<'_> {
             StatusCode::TOO_MANY_REQUESTS => RegistryError::Busy {
                 url,
                 status,
+                said,
                 after: None,
             },
             _ => RegistryError::Status { url, status, said },
@@ -225,7 +229,7 @@ fn secret(scheme: &str, text: &str) -> Option<HeaderValue> {
 }
 
 /// A query.
-fn encoded(pairs: &[(&str, &str)]) -> String {
+pub(super) fn encoded(pairs: &[(&str, &str)]) -> String {
     let encode = |text: &str| -> String {
         let mut encoded = String::new();
         for byte in text.bytes() {

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::error::SPEAKS_TLS;
 use super::target::{Target, Trust};
 use super::{RegistryError, trust};
 use crate::limits;
@@ -66,9 +67,13 @@ impl Connections {
         request
             .headers_mut()
             .insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        let broken = |error: hyper::Error| RegistryError::Broken {
-            url: target.authority(),
-            why: causes(&error),
+        let broken = |error: hyper::Error| match error.is_parse() && !target.tls {
+            // What TLS answers to what is none.
+            true => unreachable(target, &format!("{}: {SPEAKS_TLS}", causes(&error))),
+            false => RegistryError::Broken {
+                url: target.authority(),
+                why: causes(&error),
+            },
         };
         if let Some(mut open) = self.idle(target) {
             match open.sender.try_send_request(request).await {
@@ -182,7 +187,7 @@ fn tls(error: &io::Error) -> String {
     let text = error.to_string();
     match text.contains("InvalidContentType") || text.contains("corrupt message") {
         true => format!(
-            "{text}: it seems to speak plain http, for which its hosts.toml needs `server = \"http://…\"`"
+            "{text}: it seems to speak plain http, for which hosts.toml has to name it with http://"
         ),
         false => text,
     }

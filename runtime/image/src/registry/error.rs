@@ -6,6 +6,8 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use crate::credentials::CredentialsError;
+use crate::digest::Digest;
+use crate::limits;
 
 /// Why a registry did not give what it was asked for.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -46,6 +48,33 @@ pub enum RegistryError {
         /// What it said.
         said: String,
     },
+    /// It does not let those in whom it does not know, and is not told who we are.
+    #[error(
+        "{url}: access denied without credentials: those for its host are not sent over http, where everybody on the way can read them, as {settings} has it; let it name the server with https://, or, if they may be read, give `imagePullSecrets` or Docker's config.json credentials for {server:?} itself"
+    )]
+    Withheld {
+        /// What was asked for.
+        url: String,
+        /// Host and port.
+        server: String,
+        /// The file that says how it is reached.
+        settings: String,
+    },
+    /// It brings a blob, but so slowly that nobody else gets it meanwhile.
+    #[error(
+        "{url}: {digest} comes at {rate} bytes per second on the whole, and {least} are the least after the first {} minutes: try again later, where it left off, or name a mirror of the registry in its hosts.toml",
+        limits::BLOB_START.as_secs() / 60
+    )]
+    Slow {
+        /// What was asked for.
+        url: String,
+        /// The blob.
+        digest: Digest,
+        /// Bytes per second.
+        rate: u64,
+        /// Bytes per second that are enough.
+        least: u64,
+    },
     /// It is not there.
     #[error("{url}: not found{said}")]
     NotFound {
@@ -54,13 +83,15 @@ pub enum RegistryError {
         /// What it said.
         said: String,
     },
-    /// It asks us to come later than we want to wait for.
-    #[error("{url}: {status}, too many requests or too much to do: try again{}", shown(*after))]
+    /// It has too much to do, or is broken, for longer than we want to wait.
+    #[error("{url}: {status}: {said}; try again{}", shown(*after))]
     Busy {
         /// What was asked for.
         url: String,
         /// Its status.
         status: StatusCode,
+        /// What it said.
+        said: String,
         /// When it wants to be asked again.
         after: Option<Duration>,
     },
@@ -99,6 +130,9 @@ pub enum RegistryError {
         why: String,
     },
 }
+
+/// What to do about a server that is spoken to without TLS and wants it.
+pub(super) const SPEAKS_TLS: &str = "it seems to speak https, for which hosts.toml has to name it with https:// (README, Registries)";
 
 /// A registry's errors as it writes them.
 #[derive(Deserialize)]
@@ -149,6 +183,12 @@ pub(super) fn said(body: &[u8]) -> String {
     }
     let text = String::from_utf8_lossy(body);
     shortened(text.trim().lines().next().unwrap_or_default())
+}
+
+/// Whether a server says that it wants TLS, as Go's and nginx do.
+pub(super) fn asks_for_tls(said: &str) -> bool {
+    let said = said.to_lowercase();
+    said.contains("http request") && said.contains("https")
 }
 
 fn shortened(text: &str) -> String {

@@ -7,10 +7,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::auth::encoded;
 use super::settings::{Host, Settings};
 use super::target::{Target, Url};
 use super::{Access, RegistryError};
-use crate::reference::DOCKER;
+use crate::reference::{DOCKER, Reference};
 
 /// Where Docker's registry really is.
 const DOCKER_HOST: &str = "registry-1.docker.io";
@@ -35,7 +36,12 @@ pub struct Endpoint {
     /// Whether it is the host and port that the reference names. Credentials for the reference are
     /// for that, whatever settings take for the registry.
     pub(super) is_named: bool,
+    /// The registry that is meant, where its server is another one: a proxy of several registries
+    /// has to be told, as containerd does with `?ns=`.
+    pub(super) namespace: Option<String>,
     pub(super) capabilities: Capabilities,
+    /// The file that says how it is reached, where one does.
+    pub(super) settings: Option<PathBuf>,
 }
 
 /// What a server may be asked for.
@@ -65,7 +71,8 @@ impl Hosts {
     }
 
     /// The servers of a registry, in the order in which they are asked: as the settings have them,
-    /// the registry itself last where they do not name it.
+    /// the registry itself last where they do not name it. Reads files: not to be called where tasks
+    /// run.
     pub(super) fn endpoints(&self, registry: &str) -> Result<Vec<Endpoint>, RegistryError> {
         let named = own(registry)?;
         let Some((path, settings)) = self.settings(registry)? else {
@@ -96,6 +103,9 @@ impl Hosts {
         }
         for endpoint in &mut endpoints {
             endpoint.is_named = endpoint.target.is_at_same_port(&named.target);
+            let is_proxy = endpoint.target.authority() != named.target.authority();
+            endpoint.namespace = is_proxy.then(|| registry.to_owned());
+            endpoint.settings = Some(path.clone());
         }
         Ok(endpoints)
     }
@@ -126,6 +136,10 @@ impl Hosts {
             }
             let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
             let settings = Settings::parse(&text).map_err(wrong)?;
+            for unknown in &settings.unknown {
+                let path = path.display();
+                tracing::warn!("{path}: {unknown} is not known and not used: is it mistyped?");
+            }
             return Ok(Some((path, settings)));
         }
         Ok(None)
@@ -139,18 +153,10 @@ fn own(registry: &str) -> Result<Endpoint, RegistryError> {
     } else {
         registry
     };
-    let bare = match host.rsplit_once(':') {
-        Some((bare, port)) if is_port(port) => bare,
-        _ => host,
-    };
-    let bare = bare.trim_matches(['[', ']']);
-    let address = bare.parse::<std::net::IpAddr>();
-    let is_loopback = bare == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    let scheme = match is_loopback && !host.ends_with(":443") {
-        true => "http",
-        false => "https",
-    };
-    let mut own = endpoint(&format!("{scheme}://{host}"), false)?;
+    let mut own = endpoint(&format!("https://{host}"), false)?;
+    if own.target.is_loopback() && !host.ends_with(":443") {
+        own = endpoint(&format!("http://{host}"), false)?;
+    }
     own.is_named = true;
     Ok(own)
 }
@@ -175,7 +181,9 @@ fn endpoint(server: &str, is_whole: bool) -> Result<Endpoint, RegistryError> {
         prefix,
         is_mirror: false,
         is_named: false,
+        namespace: None,
         capabilities: Capabilities::ALL,
+        settings: None,
     })
 }
 
@@ -202,11 +210,35 @@ impl Endpoint {
         }
     }
 
+    /// What credentials have to be for that are for a repository there.
+    pub(super) fn name(&self, reference: &Reference) -> String {
+        match self.is_named {
+            true => reference.name(),
+            false => format!("{}/{}", self.target.authority(), reference.repository()),
+        }
+    }
+
+    /// The same where everybody on the way can read them: then they have to be for the very server
+    /// and port that the settings name. Those for a host alone are for https there.
+    pub(super) fn open_name(&self, reference: &Reference) -> Option<String> {
+        let name = || format!("{}/{}", self.target.with_port(), reference.repository());
+        self.target.is_open().then(name)
+    }
+
     pub(super) fn url(&self, path: &str) -> Url {
         Url {
             target: self.target.clone(),
             path: format!("{}/{path}", self.prefix),
         }
+    }
+
+    /// The same to read from, which says to a proxy of which registry.
+    pub(super) fn url_to_read(&self, path: &str) -> Url {
+        let mut url = self.url(path);
+        if let Some(registry) = &self.namespace {
+            url.path = format!("{}?{}", url.path, encoded(&[("ns", registry)]));
+        }
+        url
     }
 }
 
@@ -289,6 +321,48 @@ mod tests {
             let endpoints = hosts.endpoints(registry).expect("endpoints");
             let named: Vec<bool> = endpoints.iter().map(|it| it.is_named).collect();
             assert_eq!(named, wanted, "{registry}: {text}");
+        }
+    }
+
+    #[test]
+    fn credentials_that_anybody_could_read_are_for_a_host_and_a_port() {
+        let server = |url: &str| format!("server = \"{url}\"\n");
+        let cases = [
+            ("r.example", String::new(), None),
+            ("127.0.0.1:5000", String::new(), None),
+            ("r.example:5000", server("https://r.example:5000"), None),
+            ("r.example", server("http://localhost:5000"), None),
+            (
+                "r.example",
+                server("http://r.example"),
+                Some("r.example:80/app"),
+            ),
+            (
+                "r.example",
+                server("http://r.example:443"),
+                Some("r.example:443/app"),
+            ),
+            (
+                "r.example:5000",
+                server("http://r.example:5000"),
+                Some("r.example:5000/app"),
+            ),
+            (
+                "r.example",
+                server("http://[2001:db8::1]"),
+                Some("[2001:db8::1]:80/app"),
+            ),
+        ];
+        for (registry, text, wanted) in cases {
+            let (folder, hosts) = settings(&[("_default", &text)]);
+            let reference = format!("{registry}/app:1").parse().expect("a reference");
+            let [endpoint] = &hosts.endpoints(registry).expect("endpoints")[..] else {
+                panic!("one: {registry} {text}");
+            };
+            let name = endpoint.open_name(&reference);
+            assert_eq!(name.as_deref(), wanted, "{registry} {text}");
+            let file = folder.path().join("_default/hosts.toml");
+            assert_eq!(endpoint.settings, Some(file));
         }
     }
 

@@ -14,8 +14,7 @@ use super::connect::Body;
 use super::hosts::Endpoint;
 use super::target::Url;
 use super::transfer::{Download, bounded, empty, file, whole};
-use super::{Access, Client, RegistryError, challenge, error};
-use crate::credentials::Auth;
+use super::{Access, Client, RegistryError, Secret, challenge, error};
 use crate::digest::Digest;
 use crate::limits;
 use crate::manifest::{Descriptor, media};
@@ -33,7 +32,7 @@ pub(crate) struct Session {
     client: Client,
     endpoint: Endpoint,
     repository: String,
-    auth: Option<Auth>,
+    secret: Secret,
     access: Access,
     progress: Progress,
     /// Held while a token is fetched, so that ten blobs fetch one.
@@ -68,7 +67,7 @@ impl Session {
         client: Client,
         endpoint: Endpoint,
         reference: &Reference,
-        auth: Option<Auth>,
+        secret: Secret,
         access: Access,
         progress: Progress,
     ) -> Self {
@@ -76,11 +75,16 @@ impl Session {
             client,
             endpoint,
             repository: reference.repository().to_owned(),
-            auth,
+            secret,
             access,
             progress,
             grant: tokio::sync::Mutex::new(None),
         }
+    }
+
+    /// Host and port of its server.
+    pub(crate) fn server(&self) -> String {
+        self.endpoint.target.authority()
     }
 
     /// Whether it may say what a reference leads to: content of a digest anybody may bring.
@@ -178,6 +182,16 @@ impl Session {
         }
     }
 
+    /// Why a blob is not waited for that comes at so many bytes per second.
+    pub(crate) fn slow(&self, digest: &Digest, rate: u64) -> RegistryError {
+        RegistryError::Slow {
+            url: self.endpoint.url(&self.repository).to_string(),
+            digest: digest.clone(),
+            rate,
+            least: limits::BLOB_PACE,
+        }
+    }
+
     /// Whether a blob is there.
     ///
     /// # Errors
@@ -246,9 +260,13 @@ impl Session {
     }
 
     fn ask(&self, method: Method, what: &str) -> Ask {
+        let path = format!("{}/{what}", self.repository);
         Ask {
             method,
-            url: self.endpoint.url(&format!("{}/{what}", self.repository)),
+            url: match self.access {
+                Access::Pull => self.endpoint.url_to_read(&path),
+                Access::Push => self.endpoint.url(&path),
+            },
             headers: Vec::new(),
             payload: Payload::Nothing,
             patience: limits::IDLE,
@@ -268,11 +286,7 @@ impl Session {
                     }
                     continue;
                 }
-                Ok((url, answer)) if is_busy(answer.status()) => RegistryError::Busy {
-                    url: url.to_string(),
-                    status: answer.status(),
-                    after: retry_after(answer.headers()),
-                },
+                Ok((url, answer)) if is_busy(answer.status()) => busy(&url, answer).await,
                 Ok(answered) => return Ok(answered),
                 Err(error) => error,
             };
@@ -299,7 +313,7 @@ impl Session {
         let follows = matches!(ask.method, Method::GET | Method::HEAD);
         for _ in 0..=limits::REDIRECTS {
             let header = header.filter(|_| url.target.is_same(&self.endpoint.target));
-            let request = ask.request(&url, header)?;
+            let request = ask.request(&url, header).await?;
             let sending = self.client.connections().send(&url.target, request);
             let answer = match tokio::time::timeout(ask.patience, sending).await {
                 Ok(answer) => answer?,
@@ -354,9 +368,10 @@ impl Session {
             registry: &self.endpoint.target,
             repository: &self.repository,
             access: self.access,
-            auth: self.auth.as_ref(),
+            auth: self.secret.auth(),
         };
-        *grant = asker.meet(&challenge).await?;
+        let met = asker.meet(&challenge).await;
+        *grant = met.map_err(|error| self.explained(error))?;
         Ok(grant.is_some())
     }
 
@@ -372,22 +387,44 @@ impl Session {
         }
     }
 
+    /// Why access was denied, where we know it better: who might have let us in was not told who
+    /// we are.
+    pub(super) fn explained(&self, error: RegistryError) -> RegistryError {
+        match (error, &self.secret, &self.endpoint.settings) {
+            (RegistryError::Denied { url, .. }, Secret::Withheld, Some(settings)) => {
+                RegistryError::Withheld {
+                    url,
+                    server: self.endpoint.target.with_port(),
+                    settings: settings.display().to_string(),
+                }
+            }
+            (error, ..) => error,
+        }
+    }
+
     async fn refused(&self, url: &Url, answer: Response<Incoming>) -> RegistryError {
         let status = answer.status();
         let body = bounded(answer, limits::ERROR_BODY, url)
             .await
             .unwrap_or_default();
-        let (url, said) = (url.to_string(), error::said(&body));
+        let (target, said) = (&url.target, error::said(&body));
+        let url = url.to_string();
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Denied {
-                url,
-                who: who(self.auth.as_ref()),
-                said,
-            },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                self.explained(RegistryError::Denied {
+                    url,
+                    who: who(self.secret.auth()),
+                    said,
+                })
+            }
             StatusCode::NOT_FOUND => RegistryError::NotFound {
                 url,
                 said: format!(": {said}"),
             },
+            StatusCode::BAD_REQUEST if !target.tls && error::asks_for_tls(&said) => {
+                let said = format!("{said}: {}", error::SPEAKS_TLS);
+                RegistryError::Status { url, status, said }
+            }
             _ => RegistryError::Status { url, status, said },
         }
     }
@@ -407,7 +444,7 @@ impl Ask {
         self.with(ACCEPT, &media::ACCEPTED.join(", "))
     }
 
-    fn request(
+    async fn request(
         &self,
         url: &Url,
         header: Option<&HeaderValue>,
@@ -420,6 +457,7 @@ impl Ask {
             Payload::Nothing => empty(),
             Payload::Bytes(bytes) => whole(bytes.clone()),
             Payload::File(path, size) => file(path, *size)
+                .await
                 .map_err(|e| failed(format!("cannot open {}: {e}", path.display())))?,
         };
         let mut request = Request::builder()
@@ -439,6 +477,18 @@ impl Ask {
 /// is over was not even sent.
 pub(super) fn is_renewed(grant: Option<&Grant>, used: Option<&HeaderValue>, now: Instant) -> bool {
     grant.is_some_and(|grant| grant.is_valid(now) && Some(&grant.header) != used)
+}
+
+/// An answer of a server that may do better later.
+async fn busy(url: &Url, answer: Response<Incoming>) -> RegistryError {
+    let (status, after) = (answer.status(), retry_after(answer.headers()));
+    let body = bounded(answer, limits::ERROR_BODY, url).await;
+    RegistryError::Busy {
+        url: url.to_string(),
+        status,
+        said: error::said(&body.unwrap_or_default()),
+        after,
+    }
 }
 
 fn is_busy(status: StatusCode) -> bool {

@@ -20,6 +20,9 @@ use toml::Spanned;
 use super::hosts::Capabilities;
 use super::target::Trust;
 
+/// A key of containerd's that is not read, see above.
+const UNREAD: &str = "dial_timeout";
+
 /// The file.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -29,6 +32,8 @@ pub(super) struct Settings {
     pub(super) own: Host,
     /// Others, and what holds for each, as they are written.
     pub(super) hosts: Vec<(String, Host)>,
+    /// Keys that nobody knows, with the server that they are said of: most likely mistyped.
+    pub(super) unknown: Vec<String>,
 }
 
 /// What holds for a server.
@@ -47,6 +52,8 @@ pub(super) struct Host {
     header: Option<IgnoredAny>,
     #[serde(default)]
     client: Option<IgnoredAny>,
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
 }
 
 /// One or several.
@@ -79,14 +86,22 @@ impl Settings {
         let Tables { server, host } = toml::from_str(text).map_err(wrong)?;
         let mut tables: Vec<_> = host.into_iter().collect();
         tables.sort_by_key(|(server, _)| server.span().start);
-        own.check(server.as_deref().unwrap_or("the registry"))?;
+        let name = server.as_deref().unwrap_or("the registry");
+        own.check(name)?;
+        let mut unknown = own.unknown(name, &["server", "host"]);
         let mut hosts = Vec::new();
         for (server, host) in tables {
             let server = server.into_inner();
             host.check(&server)?;
+            unknown.extend(host.unknown(&server, &[]));
             hosts.push((server, host));
         }
-        Ok(Self { server, own, hosts })
+        Ok(Self {
+            server,
+            own,
+            hosts,
+            unknown,
+        })
     }
 }
 
@@ -117,6 +132,15 @@ impl Host {
             authorities: paths.iter().map(|path| folder.join(path)).collect(),
             is_blind: self.skip_verify,
         }
+    }
+
+    /// The keys that are neither known nor those of the file itself.
+    fn unknown(&self, server: &str, others: &[&str]) -> Vec<String> {
+        let keys = self.others.keys().map(String::as_str);
+        let unknown = keys.filter(|key| *key != UNREAD && !others.contains(key));
+        unknown
+            .map(|key| format!("`{key}` of {server:?}"))
+            .collect()
     }
 
     fn check(&self, server: &str) -> Result<(), String> {
@@ -196,5 +220,17 @@ mod tests {
             assert!(error.contains(wanted), "{text}: {error}");
         }
         assert!(Settings::parse("").is_ok());
+    }
+
+    #[test]
+    fn keys_that_nobody_knows_are_told() {
+        let text = "server = \"https://r\"\ncapabilites = [\"pull\"]\ndial_timeout = \"1s\"\n\
+            [host.\"https://a\"]\nca = \"c.pem\"\nskip_verfy = true\n";
+        let settings = Settings::parse(text).expect("settings");
+        let wanted = [
+            "`capabilites` of \"https://r\"",
+            "`skip_verfy` of \"https://a\"",
+        ];
+        assert_eq!(settings.unknown, wanted);
     }
 }

@@ -49,6 +49,25 @@ impl Target {
         }
     }
 
+    /// The same with its port, whichever it is: nobody who leaves the port out means this one.
+    pub(super) fn with_port(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// Whether it is this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<std::net::IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Whether everybody on the way can read what is sent.
+    pub(super) fn is_open(&self) -> bool {
+        !self.tls && !self.is_loopback()
+    }
+
     fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }

@@ -13,12 +13,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::*;
 use crate::credentials::DockerConfig;
 use crate::digest::Digest;
 use crate::limits;
 use crate::manifest::media;
+use crate::progress::Step;
 use crate::pull::{self, Image, PullError};
 use crate::push;
 use crate::store::Store;
@@ -31,6 +33,9 @@ struct Puller {
     store: Store,
     client: Client,
     keyring: Keyring,
+    progress: Progress,
+    /// Bytes of blobs that it has taken.
+    taken: watch::Receiver<u64>,
 }
 
 // === impl Puller ===
@@ -42,26 +47,32 @@ impl Puller {
 
     fn with(hosts: Hosts, keyring: Keyring) -> Self {
         let (folder, store) = testing::store();
-        let client = Client::new(hosts);
+        let (bytes, taken) = watch::channel(0);
+        let progress = Progress::to(move |step| {
+            if let Step::Advanced(_, more) = step {
+                bytes.send_modify(|bytes| *bytes += more);
+            }
+        });
         Self {
             _folder: folder,
             store,
-            client,
+            client: Client::new(hosts),
             keyring,
+            progress,
+            taken,
         }
     }
 
     async fn pull(&self, reference: &str) -> Result<Image, PullError> {
         let reference: Reference = reference.parse().expect("a reference");
         let lease = self.store.lease().expect("a lease");
-        let progress = Progress::none();
         pull::pull(
             &self.client,
             &self.store,
             &lease,
             &reference,
             &self.keyring,
-            &progress,
+            &self.progress,
         )
         .await
     }
@@ -70,6 +81,16 @@ impl Puller {
         let error = self.pull(reference).await.expect_err("refused");
         error.to_string()
     }
+}
+
+/// Settings of a registry.
+fn settings(registry: &str, text: &str) -> (tempfile::TempDir, Hosts) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = folder.path().join(registry);
+    fs::create_dir(&settings).expect("made");
+    fs::write(settings.join("hosts.toml"), text).expect("written");
+    let hosts = Hosts::in_directory(folder.path());
+    (folder, hosts)
 }
 
 fn keyring(host: &str, name: &str, password: &str) -> Keyring {
@@ -104,6 +125,21 @@ async fn an_artifact_is_pulled_once() {
     );
     let error = puller.refused(&format!("{}/app:2", fake.host)).await;
     assert!(error.contains("not found"), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_changed_on_the_disk_is_pulled_again() {
+    let fake = Fake::start().await;
+    let (_, layer) = fake.artifact("app", "1", b"right");
+    let puller = Puller::new();
+    let reference = format!("{}/app:1", fake.host);
+    let image = puller.pull(&reference).await.expect("pulled");
+    assert!(!pull::mend(&puller.store, &image).expect("whole"));
+    let path = puller.store.blob_path(&layer);
+    fs::write(&path, b"wrong").expect("written");
+    assert!(pull::mend(&puller.store, &image).expect("mended"));
+    puller.pull(&reference).await.expect("pulled again");
+    assert_eq!(fs::read(&path).expect("a blob"), b"right");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

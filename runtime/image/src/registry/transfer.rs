@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::RegistryError;
 use super::connect::Body;
 use super::target::Url;
+use crate::aside::aside;
 use crate::limits;
 
 /// How much of a file is read at once, in bytes.
@@ -50,8 +51,9 @@ pub(super) fn whole(bytes: Bytes) -> Body {
 }
 
 /// A file as a body of this size.
-pub(super) fn file(path: &Path, size: u64) -> io::Result<Body> {
-    let file = File::open(path)?;
+pub(super) async fn file(path: &Path, size: u64) -> io::Result<Body> {
+    let path = path.to_owned();
+    let file = aside(move || File::open(path)).await?;
     let (sender, chunks) = channel(4);
     tokio::task::spawn_blocking(move || {
         let mut file = file.take(size);

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::stage::opened;
 use super::{Record, Store, StoreError, failed, is_still};
 use crate::digest::Digest;
-use crate::manifest::Document;
+use crate::manifest::{Config, Document, Manifest, media};
 use crate::{limits, root};
 
 /// How long half a blob waits to be resumed.
@@ -103,11 +103,25 @@ impl Store {
                 continue;
             };
             if let Document::Manifest(manifest) = &document {
-                marked.roots.insert(root::key(&manifest.layers));
+                // Those of an artifact are unpacked without a configuration's word.
+                marked.roots.insert(root::key(&manifest.layers, &[]));
+                let diff_ids = self.diff_ids(manifest);
+                marked.roots.insert(root::key(&manifest.layers, &diff_ids));
             }
             ahead.extend(document.children().map(|child| child.digest.clone()));
         }
         Ok(())
+    }
+
+    /// What the configuration of a manifest says of its layers; nothing where it cannot be read: its
+    /// root is then unpacked again, when it can.
+    fn diff_ids(&self, manifest: &Manifest) -> Vec<Digest> {
+        if !media::is_image_config(&manifest.config.media_type) {
+            return Vec::new();
+        }
+        let config = self.read(&manifest.config.digest, limits::CONFIG).ok();
+        let config = config.and_then(|bytes| Config::parse(&bytes).ok());
+        config.map_or_else(Vec::new, |config| config.rootfs.diff_ids)
     }
 
     /// The document that a blob is; nothing where it is not here, or none. One that was changed on
@@ -126,8 +140,8 @@ impl Store {
         match self.document(digest) {
             Ok(document) => Ok(Some(document)),
             Err(StoreError::Absent(_) | StoreError::Document { .. }) => Ok(None),
-            Err(error @ StoreError::WrongDigest { .. }) => {
-                tracing::warn!("{error}: pull or import its image again");
+            Err(error @ StoreError::Changed(_)) => {
+                tracing::warn!("{error}");
                 Ok(None)
             }
             Err(error) => Err(error),

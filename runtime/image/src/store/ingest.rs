@@ -110,8 +110,12 @@ impl Store {
         Ok(self.take(digest, size, true)?.unwrap_or(Claim::Present))
     }
 
-    /// Whether a blob is here. One of another size than a descriptor says is not what it names.
+    /// Whether a blob is here. One of another size than a descriptor says is not what it names, or was
+    /// changed on the disk, and goes.
     fn is_here(&self, digest: &Digest, size: u64) -> Result<bool, StoreError> {
+        if self.size(digest).is_some_and(|found| found != size) {
+            self.mend(digest)?;
+        }
         match self.size(digest) {
             Some(found) if found != size => Err(StoreError::WrongSize {
                 digest: digest.clone(),

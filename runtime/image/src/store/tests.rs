@@ -1,9 +1,11 @@
 //! Tests of the store: names, leases, collecting, resuming, one flight.
 
+use std::io::Write as _;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::manifest::media;
+use crate::reference::Reference;
 use crate::testing::{image, store};
 
 fn reference(text: &str) -> Reference {
@@ -95,7 +97,7 @@ fn what_has_another_digest_never_gets_a_name() {
     store.put_as(&lease, &digest, b"right").expect("taken");
     fs::write(store.blob_path(&digest), b"wrung").expect("changed");
     let error = store.read(&digest, 100).expect_err("found out");
-    assert!(matches!(error, StoreError::WrongDigest { .. }), "{error}");
+    assert!(matches!(error, StoreError::Changed(_)), "{error}");
 }
 
 #[test]
@@ -239,6 +241,19 @@ fn only_what_was_changed_is_mended_however_large_it_is() {
     store.mend(&layer.digest).expect("mended");
     assert_eq!(store.size(&layer.digest), None);
     store.mend(&layer.digest).expect("not here");
+}
+
+#[test]
+fn a_blob_that_was_cut_on_the_disk_is_brought_again() {
+    let (_folder, store) = store();
+    let lease = store.lease().expect("a lease");
+    let blob = store.put(&lease, media::WASM, b"right").expect("put");
+    fs::write(store.blob_path(&blob.digest), "").expect("written");
+    store.put(&lease, media::WASM, b"right").expect("put again");
+    assert_eq!(store.size(&blob.digest), Some(5));
+    // A descriptor that says another size deletes nothing.
+    let claim = store.claim_blocking(&lease, &blob.digest, 4);
+    assert!(claim.is_err() && store.size(&blob.digest) == Some(5));
 }
 
 #[test]

@@ -17,6 +17,9 @@ const ERR_IMAGE_PULL: &str = "ErrImagePull";
 /// The exit code of an instance that was made and did not start, as containerd reports it.
 const START_ERROR: i32 = 128;
 
+/// The reason of an instance that was made and did not start, as containerd reports it.
+const START_FAILED: &str = "StartError";
+
 // === impl Slot ===
 
 impl Slot {
@@ -220,10 +223,17 @@ impl Slot {
         let Some(live) = self.live() else {
             return;
         };
+        let never_entered = exit.reason == START_FAILED;
         if !live.is_running() {
             // It was quicker than the answer to its launch.
             self.made(spec, pass);
-            pass.tell(Notice::started(self.place));
+            if !never_entered {
+                pass.tell(Notice::started(self.place));
+            }
+        }
+        if never_entered {
+            // Told at once, as where it is known before: its status shows it until the next start.
+            pass.tell(Notice::failed(self.place, &exit.message));
         }
         let Some(live) = self.take_live() else {
             return;
@@ -339,7 +349,7 @@ impl Slot {
         let ended = Terminated {
             exit_code: START_ERROR,
             signal: None,
-            reason: "StartError".to_owned(),
+            reason: START_FAILED.to_owned(),
             message,
             started_at: live.started_at,
             finished_at: pass.now.wall,

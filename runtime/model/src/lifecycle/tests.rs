@@ -241,6 +241,15 @@ impl Story {
                 },
                 message: text(3),
             },
+            "unentered" => Event::Exited {
+                instance: instance(1),
+                exit: Exit {
+                    code: 128,
+                    reason: "StartError".to_owned(),
+                    message: "why".to_owned(),
+                },
+                message: String::new(),
+            },
             "hook" => Event::Hooked {
                 instance: instance(1),
                 hook: if words[2] == "post" {

@@ -160,6 +160,14 @@ impl KernelEnd {
         self.shared.socket.poll_readable(cx)
     }
 
+    /// Ready when a read that found nothing shall be tried again.
+    pub(crate) fn poll_read_again(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shared.backlog.lock().deaf {
+            return Poll::Ready(());
+        }
+        self.shared.socket.poll_heard(cx)
+    }
+
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         std::task::ready!(self.poll_flushed(cx));
         if self.shared.backlog.lock().check().is_err() {

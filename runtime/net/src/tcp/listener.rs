@@ -358,7 +358,7 @@ impl TcpListener {
             socket.as_fd(),
         );
         let reactor = net.pod.fabric.kernel.clone();
-        let socket = KernelSocket::watch(socket, &reactor)?;
+        let socket = KernelSocket::watch(socket, &net.pod.fabric.streams)?;
         let end = KernelEnd::new(socket, reactor, net.pod.buffers.clone(), share);
         Ok(TcpStream::new(
             Link::Kernel(end),

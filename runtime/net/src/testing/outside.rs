@@ -174,6 +174,7 @@ fn node() {
     let config = SwitchConfig {
         range: PodRange::LOOPBACK,
         kernel: runtime.handle().clone(),
+        streams: runtime.handle().clone(),
         observer: Arc::new(Silent),
         peers: None,
         steering: None,

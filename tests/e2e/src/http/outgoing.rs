@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use super::curl::{Curl, has_curl};
-use super::{server_of, start, stop};
+use super::{PORT, SERVERS, server_of, start, stop};
 use crate::harness::{PLACEMENTS, Pod, Run, pods, skip};
 
 /// What clients are told, by what they ask.
@@ -88,6 +88,31 @@ fn a_server_calls_a_server_of_another_pod() -> anyhow::Result<()> {
             answer.body == "200 hello 1 \n",
             "{placement}, {front} asks {back}: {answer:?}"
         );
+        stop(running)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_target_is_no_longer_than_everybody_understands() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    for guest in SERVERS {
+        let (running, address) = start(Run::of(server_of(guest, Value::Null))?)?;
+        for (length, wanted) in [
+            (8 << 10, "404 no such path"),
+            ((8 << 10) + 1, "error no such URL"),
+        ] {
+            let url = format!("http://localhost:{PORT}/{}", "a".repeat(length - 1));
+            let answer = Curl::new().field("x-url", &url).get(address, "/call")?;
+            let told = answer.body.get(..wanted.len());
+            ensure!(
+                told == Some(wanted),
+                "{guest} {length}: {:?}",
+                answer.status
+            );
+        }
         stop(running)?;
     }
     Ok(())

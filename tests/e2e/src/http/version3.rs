@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -39,6 +40,41 @@ fn the_body_of_a_request_can_be_that_of_its_answer() -> anyhow::Result<()> {
 }
 
 #[test]
+fn what_the_host_reads_can_be_an_answer_and_is_sent_to_its_end() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    // More than all buffers on the way hold.
+    let length = 20 << 20;
+    for reuse in ["1", "3"] {
+        let mount = json!({
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            // No probe, whose requests would have instances too.
+            "readinessProbe": {"tcpSocket": {"port": PORT}},
+        });
+        let annotations = json!({"annotations": {"wasmpod.dev/http-reuse": reuse}});
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("file"), vec![b'f'; length])?;
+        let volume = json!({"name": "v", "hostPath": {"path": folder.path()}});
+        let pod = server_of("http3", mount).spec(json!({"volumes": [volume]}));
+        let (running, address) = start(Run::of(pod.metadata(annotations))?)?;
+        for version in ["--http1.1", "--http2-prior-knowledge"] {
+            for _ in 0..4 {
+                let answer = Curl::new().args([version]).get(address, "/stream/v/file")?;
+                let is_whole = answer.body.len() == length;
+                ensure!(is_whole, "{version} {reuse}: {}", answer.body.len());
+            }
+        }
+        let answer = Curl::new()
+            .args(["--head"])
+            .get(address, "/stream/v/file")?;
+        ensure!(answer.status == 200, "{answer:?}");
+        stop(running)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_guest_learns_whether_its_answer_was_sent() -> anyhow::Result<()> {
     if !has_curl() {
         return skip("there is no curl");
@@ -47,6 +83,24 @@ fn a_guest_learns_whether_its_answer_was_sent() -> anyhow::Result<()> {
     let answer = Curl::new().get(address, "/sent")?;
     ensure!(answer.body == "sent\n", "{answer:?}");
     running.wait_log("p", "c", "sent true")?;
+    stop(running)
+}
+
+#[test]
+fn a_guest_that_can_never_go_on_is_answered_for_at_once() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    let (mut running, address) = start(Run::of(server_of("http3", Value::Null))?)?;
+    let begun = Instant::now();
+    let answer = Curl::new().get(address, "/stuck")?;
+    ensure!(answer.status == 500, "{answer:?}");
+    // The time that a guest has for its answer is twice as long.
+    let took = begun.elapsed();
+    ensure!(took < Duration::from_secs(30), "{took:?}");
+    running.wait_log("p", "c", "GET /stuck: wasm trap: deadlock detected")?;
+    let answer = Curl::new().get(address, "/hello")?;
+    ensure!(answer.status == 200, "{answer:?}");
     stop(running)
 }
 

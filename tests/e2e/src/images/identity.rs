@@ -72,6 +72,33 @@ fn the_user_of_an_image_is_judged_as_by_kubelet() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As `docker run` refuses it, instead of trying again for ever.
+#[test]
+fn an_image_of_an_unknown_user_does_not_run_without_a_manifest() -> anyhow::Result<()> {
+    let host = fs::read(guest("host")?)?;
+    let (home, images) = room()?;
+    let archive = home.path().join("saved.tar");
+    let config = json!({"Entrypoint": ["/host.wasm"], "User": "ada"});
+    saved(
+        &archive,
+        &config,
+        &[
+            ("host.wasm", &host),
+            ("etc/passwd", b"root:x:0:0::/:/bin/sh\n"),
+        ],
+    )?;
+    images.good(&["import", &archive.display().to_string()])?;
+    let run = Run::new()?.for_a_person().args(["scratch:1"]);
+    let ended = run.data(&home.path().join("data")).finish()?;
+    let said = ended.said.transcript();
+    ensure!(ended.code == Some(125), "{said}");
+    ensure!(
+        said.contains("error: image \"scratch:1\": unable to find user ada"),
+        "{said}"
+    );
+    Ok(())
+}
+
 #[test]
 fn the_image_id_is_the_digest_that_the_name_leads_to() -> anyhow::Result<()> {
     let (home, images) = room()?;

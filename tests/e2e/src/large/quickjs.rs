@@ -63,6 +63,17 @@ fn a_script_computes_for_a_while() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_script_calls_itself_deep() -> anyhow::Result<()> {
+    let text = "const sum = (n) => n === 0 ? 0 : n + sum(n - 1); console.log(sum(1200));";
+    let Some(ended) = script(text, Value::Null)? else {
+        return Ok(());
+    };
+    assert_eq!(ended.code, Some(0), "{}", ended.said.transcript());
+    assert_eq!(output(&ended), "720600\n");
+    Ok(())
+}
+
+#[test]
 fn a_script_that_hoards_is_killed_at_its_limit() -> anyhow::Result<()> {
     let hoard = "const all = []; for (;;) all.push(`${all.length} and more, and more and more`);";
     let limit = json!({"resources": {"limits": {"memory": "32Mi"}}});

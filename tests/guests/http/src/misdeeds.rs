@@ -8,6 +8,11 @@ pub(crate) fn answer(what: &str, out: ResponseOutparam) {
     match what {
         "nothing" => {}
         "error" => ResponseOutparam::set(out, Err(ErrorCode::HttpRequestDenied)),
+        "early" => text(out, 103, "hints\n"),
+        "wordy" => {
+            let words = "word ".repeat(100_000);
+            ResponseOutparam::set(out, Err(ErrorCode::InternalError(Some(words))));
+        }
         "trap" => panic!("as asked"),
         "cut" => {
             let mut answer = Answer::begin(out, 200, &[]);

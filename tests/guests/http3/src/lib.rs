@@ -4,6 +4,8 @@
 //! | path | answer |
 //! |---|---|
 //! | `/forward` | the request's own body, handed on |
+//! | `/stream/PATH` | the file as the host reads it, while the guest is done |
+//! | `/stuck` | none: it waits for what can never come |
 //! | `/sent` | nothing yet; its log tells whether it was sent |
 //! | `/both` | `x-url` asked twice at once |
 
@@ -46,6 +48,7 @@ impl wasip3::exports::http::handler::Guest for Server {
             "hello" => Ok(hello(&request, asked)),
             "echo" => Ok(answer::echo(request)),
             "forward" => Ok(answer::forward(request)),
+            "stream" => answer::file(&rest).await,
             "count" => {
                 let count = answer::count(request).await;
                 Ok(text(200, &format!("{count}\n")))

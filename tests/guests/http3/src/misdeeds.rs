@@ -8,6 +8,8 @@ use crate::{Answered, pause};
 pub(crate) async fn answer(what: &str) -> Answered {
     Ok(match what {
         "error" => return Err(ErrorCode::HttpRequestDenied),
+        "early" => text(103, "hints\n"),
+        "wordy" => return Err(ErrorCode::InternalError(Some("word ".repeat(100_000)))),
         "trap" => panic!("as asked"),
         "cut" => {
             let (mut answer, response) = Answer::begin(200, &[]);
@@ -32,6 +34,12 @@ pub(crate) async fn answer(what: &str) -> Answered {
                 println!("sent {:?}", sent.await.is_ok());
             });
             response
+        }
+        "stuck" => {
+            // Whoever could write to it waits for it.
+            let (_writer, mut reader) = wasip3::wit_stream::new::<u8>();
+            reader.next().await;
+            text(200, "not stuck\n")
         }
         "spin" => {
             println!("spin begins");

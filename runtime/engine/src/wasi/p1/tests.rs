@@ -172,6 +172,7 @@ impl Pod {
         let config = SwitchConfig {
             range: PodRange::LOOPBACK,
             kernel: Handle::current(),
+            streams: Handle::current(),
             observer: Arc::new(Deaf),
             peers: None,
             steering: None,

@@ -1,6 +1,7 @@
 //! Who is shown which secret.
 
 use super::*;
+use crate::credentials::Auth;
 
 #[tokio::test]
 async fn a_token_is_fetched_once_and_its_server_alone_sees_the_password() {
@@ -128,6 +129,93 @@ async fn a_host_that_was_led_to_is_told_no_secret_whatever_it_asks() {
     assert!(storage.count(is_put) > 0 && storage.count(|asked| !is_put(asked)) > 0);
     let is_told = |asked: &Asked| asked.header("authorization").is_some();
     assert_eq!(storage.count(is_told), 0);
+}
+
+#[tokio::test]
+async fn over_http_a_secret_is_for_the_very_server_that_is_named() {
+    let shown = |name: &str| {
+        let (name, password) = (name.to_owned(), "pw".to_owned());
+        Secret::Shown(Auth::Password { name, password })
+    };
+    let cases = [
+        // What stands in config.json, the settings, and what the registry r.example gets.
+        ("r.example", "https://r.example", shown("me")),
+        ("r.example", "http://r.example", Secret::Withheld),
+        ("r.example", "http://r.example:443", Secret::Withheld),
+        ("http://r.example", "http://r.example", Secret::Withheld),
+        ("r.example:80", "http://r.example", shown("me")),
+        ("r.example:80", "https://r.example", Secret::None),
+        ("r.example", "http://m.example", Secret::None),
+        ("m.example", "http://m.example", Secret::Withheld),
+        ("m.example:80", "http://m.example", shown("me")),
+        ("m.example:5000", "http://m.example:5000", shown("me")),
+        ("127.0.0.1", "http://127.0.0.1", shown("me")),
+        ("localhost", "http://localhost", shown("me")),
+    ];
+    for (entry, server, wanted) in cases {
+        let (folder, hosts) = settings("r.example", &format!("server = \"{server}\""));
+        let reference: Reference = "r.example/app:1".parse().expect("a reference");
+        let keyring = keyring(entry, "me", "pw");
+        let [endpoint] = &hosts.endpoints("r.example").expect("endpoints")[..] else {
+            panic!("one: {server}");
+        };
+        let found = secrets(endpoint, &reference, &keyring).await;
+        let [secret] = &found.expect("found")[..] else {
+            panic!("one: {server}");
+        };
+        assert_eq!(*secret, wanted, "{entry} at {server}");
+        let (client, endpoint) = (Client::new(hosts), endpoint.clone());
+        let (access, none) = (Access::Pull, Progress::none());
+        let session = Session::new(client, endpoint, &reference, secret.clone(), access, none);
+        let error = session.explained(RegistryError::Denied {
+            url: server.to_owned(),
+            who: String::new(),
+            said: String::new(),
+        });
+        let file = folder.path().join("r.example/hosts.toml");
+        let is_told = [server, &file.display().to_string(), "itself", "https://"]
+            .iter()
+            .all(|part| error.to_string().contains(part));
+        assert_eq!(is_told, wanted == Secret::Withheld, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_that_is_named_may_not_send_us_to_another() {
+    let (fake, tokens) = (Fake::start().await, Fake::start().await);
+    fake.artifact("app", "1", b"x");
+    // This machine by an address that is none of loopback.
+    let far = |fake: &Fake| fake.host.replace("127.0.0.1", "0.0.0.0");
+    let host = far(&fake);
+    let (_folder, hosts) = settings(&host, &format!("server = \"http://{host}\""));
+    let puller = Puller::with(hosts, keyring(&host, "me", "pw"));
+    let reference = format!("{host}/app:1");
+    let wanted = basic("me", "pw");
+    let challenged = |challenge: String, wanted: String| {
+        move |asked: &Asked| {
+            (asked.header("authorization") != Some(wanted.as_str()))
+                .then(|| Reply::new(401).with("WWW-Authenticate", &challenge))
+        }
+    };
+    fake.intercept(challenged("Basic".to_owned(), wanted));
+    puller.pull(&reference).await.expect("pulled");
+
+    tokens.intercept(|_| Some(Reply::new(200).body(br#"{"token": "good"}"#)));
+    let good = "Bearer good".to_owned();
+    let challenge = format!("Bearer realm=\"http://{}/token\"", far(&tokens));
+    fake.intercept(challenged(challenge, good.clone()));
+    let error = puller.refused(&reference).await;
+    assert!(
+        error.contains("without TLS") && error.contains(&host),
+        "{error}"
+    );
+    assert_eq!(tokens.count(|_| true), 0);
+    // On this machine nobody is on the way.
+    let challenge = format!("Bearer realm=\"http://{}/token\"", tokens.host);
+    fake.intercept(challenged(challenge, good));
+    puller.pull(&reference).await.expect("pulled");
+    let is_told = |asked: &Asked| asked.header("authorization").is_some();
+    assert_eq!(tokens.count(is_told), 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::digest::Digest;
@@ -21,6 +22,8 @@ const TURNS: usize = 64;
 pub(super) struct Asked {
     pub(super) method: String,
     pub(super) path: String,
+    /// Of which registry a proxy is asked: containerd's `?ns=`.
+    pub(super) namespace: Option<String>,
     headers: HashMap<String, String>,
     body: Vec<u8>,
 }
@@ -33,6 +36,10 @@ pub(super) struct Reply {
     body: Vec<u8>,
     cut: Option<usize>,
     drip: Option<usize>,
+    /// Bytes of a drop.
+    drop: usize,
+    /// The bytes that the client has taken, all in all.
+    taken: Option<watch::Receiver<u64>>,
 }
 
 type Intercept = Box<dyn Fn(&Asked) -> Option<Reply> + Send>;
@@ -90,6 +97,8 @@ impl Reply {
             body: Vec::new(),
             cut: None,
             drip: None,
+            drop: 1,
+            taken: None,
         }
     }
 
@@ -116,23 +125,53 @@ impl Reply {
         self
     }
 
+    /// So many bytes come at a time then, and each time is waited for until the client has taken
+    /// what came before.
+    pub(super) fn by(mut self, bytes: usize, taken: &watch::Receiver<u64>) -> Self {
+        self.drop = bytes;
+        self.taken = Some(taken.clone());
+        self
+    }
+
     async fn send(&self, stream: &mut BufReader<TcpStream>) -> std::io::Result<()> {
         let whole = self.body.len();
         let until = self.cut.or(self.drip).unwrap_or(whole).min(whole);
+        let mut wanted = self.taken.as_ref().map_or(0, |taken| *taken.borrow());
         stream.write_all(&self.body[..until]).await?;
         if self.cut.is_some() {
             return stream.flush().await;
         }
-        for byte in &self.body[until..] {
+        wanted += until as u64;
+        for drop in self.body[until..].chunks(self.drop) {
             stream.flush().await?;
-            // Each looks at the sockets: the client has what was sent before the clock goes on.
-            for _ in 0..TURNS {
-                tokio::task::yield_now().await;
-            }
+            self.are_taken(wanted, stream).await?;
             tokio::time::advance(limits::IDLE / 2).await;
-            stream.write_all(&[*byte]).await?;
+            stream.write_all(drop).await?;
+            wanted += drop.len() as u64;
         }
         Ok(())
+    }
+
+    /// Waits until the client has what was sent before the clock goes on.
+    async fn are_taken(
+        &self,
+        wanted: u64,
+        stream: &mut BufReader<TcpStream>,
+    ) -> std::io::Result<()> {
+        let Some(mut taken) = self.taken.clone() else {
+            for _ in 0..TURNS {
+                // Each looks at the sockets.
+                tokio::task::yield_now().await;
+            }
+            return Ok(());
+        };
+        tokio::select! {
+            heard = taken.wait_for(|taken| *taken >= wanted) => {
+                heard.map(drop).map_err(std::io::Error::other)
+            }
+            // It says nothing more until it is answered, unless it hangs up.
+            _ = stream.fill_buf() => Err(std::io::ErrorKind::BrokenPipe.into()),
+        }
     }
 }
 
@@ -328,9 +367,14 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
         .and_then(|it: &String| it.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).await.ok()?;
+    let (path, namespace) = match path.split_once("?ns=") {
+        Some((path, namespace)) => (path.to_owned(), Some(namespace.to_owned())),
+        None => (path, None),
+    };
     Some(Asked {
         method,
         path,
+        namespace,
         headers,
         body,
     })

@@ -95,6 +95,41 @@ async fn a_registry_that_is_busy_is_asked_again() {
     fake.intercept(|_| Some(Reply::new(429).with("Retry-After", "3600")));
     let error = Puller::new().refused(&format!("{}/app:1", fake.host)).await;
     assert!(error.contains("try again in 3600 s"), "{error}");
+    let broken = br#"{"errors":[{"code":"UNKNOWN","message":"disk on fire"}]}"#;
+    fake.intercept(|_| {
+        let reply = Reply::new(500).with("Retry-After", "3600");
+        Some(reply.body(broken))
+    });
+    let error = Puller::new().refused(&format!("{}/app:1", fake.host)).await;
+    let wanted = "500 Internal Server Error: disk on fire";
+    assert!(
+        error.contains(wanted) && !error.contains("too many"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_wants_tls_is_told_with_what_to_do() {
+    let fake = Fake::start().await;
+    let said = b"Client sent an HTTP request to an HTTPS server.\n";
+    fake.intercept(|_| Some(Reply::new(400).body(said)));
+    let error = Puller::new().refused(&format!("{}/app:1", fake.host)).await;
+    assert!(error.contains("name it with https://"), "{error}");
+    // What others answer: an alert of TLS.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0");
+    let listener = listener.await.expect("a port");
+    let host = listener.local_addr().expect("an address");
+    let answering = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let alert = [21, 3, 1, 0, 2, 2, 80];
+        let sent = tokio::io::AsyncWriteExt::write_all(&mut stream, &alert).await;
+        sent.expect("sent");
+        stream
+    };
+    let puller = Puller::new();
+    let reference = format!("{host}/app:1");
+    let (_stream, error) = tokio::join!(answering, puller.refused(&reference));
+    assert!(error.contains("name it with https://"), "{error}");
 }
 
 #[test]
@@ -102,6 +137,7 @@ fn waits_grow_and_end() {
     let busy = |after| RegistryError::Busy {
         url: String::new(),
         status: http::StatusCode::TOO_MANY_REQUESTS,
+        said: String::new(),
         after,
     };
     let seconds = std::time::Duration::from_secs;
@@ -158,13 +194,72 @@ async fn a_body_that_drips_is_given_up() {
             asked.path.contains(what) && (is_layer || what != "/blobs/")
         };
         let is_it = drips.clone();
+        let puller = Puller::new();
+        let taken = puller.taken.clone();
         fake.intercept(move |asked| {
-            let whole = || Reply::new(200).body(&[7; 100_000]).drip(0);
-            is_it(asked).then(whole)
+            let whole = Reply::new(200).body(&[7; 100_000]).drip(0);
+            let is_blob = asked.path.contains("/blobs/");
+            let whole = if is_blob { whole.by(1, &taken) } else { whole };
+            is_it(asked).then_some(whole)
         });
-        let error = Puller::new().refused(&format!("{}/app:1", fake.host)).await;
+        let error = puller.refused(&format!("{}/app:1", fake.host)).await;
         assert!(error.contains("next to nothing came for 60 s"), "{error}");
         assert_eq!(fake.count(drips), asked_for, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_that_comes_too_slowly_on_the_whole_is_given_up() {
+    let fake = Fake::start().await;
+    let content = vec![7; 1 << 20];
+    let (_, layer) = fake.artifact("app", "1", &content);
+    let blob = format!("/blobs/{layer}");
+    let pace = usize::try_from(limits::PACE).expect("small");
+    let puller = Puller::new();
+    let (path, slow, taken) = (blob.clone(), content.clone(), puller.taken.clone());
+    fake.intercept(move |asked| {
+        // Twice what a connection has to bring to be no silent one.
+        let reply = || fake::ranged(asked, &slow).drip(0).by(pace, &taken);
+        asked.path.ends_with(&path).then(reply)
+    });
+    let reference = format!("{}/app:1", fake.host);
+    let begun = tokio::time::Instant::now();
+    let error = puller.refused(&reference).await;
+    let took = begun.elapsed();
+    let range = limits::BLOB_START..2 * limits::BLOB_START;
+    assert!(range.contains(&took), "{took:?}: {error}");
+    for part in [fake.host.as_str(), layer.hex(), "32768", "hosts.toml"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let is_blob = |asked: &Asked| asked.path.ends_with(&blob);
+    assert_eq!(fake.count(is_blob), 1, "and not asked again");
+    // What came was kept, and others may bring the rest.
+    fake.intercept(|_| None);
+    puller.pull(&reference).await.expect("pulled");
+    assert_eq!(fake.count(|asked| asked.header("range").is_some()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_slow_a_blob_may_be() {
+    let (start, pace) = (limits::BLOB_START, limits::BLOB_PACE);
+    let seconds = std::time::Duration::from_secs;
+    let cases = [
+        (0, seconds(0), None),
+        (0, start, None),
+        (0, start + seconds(1), Some(0)),
+        (pace, start + seconds(1), None),
+        (
+            100 * pace - 1,
+            start + seconds(100),
+            Some((100 * pace - 1) / 700),
+        ),
+        (100 * pace, start + seconds(100), None),
+    ];
+    for (came, after, wanted) in cases {
+        let mut paced = pull::Pace::new();
+        let now = tokio::time::Instant::now() + after;
+        paced.came(came);
+        assert_eq!(paced.too_slow(now), wanted, "{came} in {after:?}");
     }
 }
 
@@ -174,13 +269,14 @@ async fn what_is_slow_but_comes_is_taken() {
     let content = [7; 40_000];
     let (_, layer) = fake.artifact("app", "1", &content);
     let blob = format!("/blobs/{layer}");
+    let puller = Puller::new();
+    let taken = puller.taken.clone();
     fake.intercept(move |asked| {
         let is_it = asked.path.ends_with(&blob);
         // Next to nothing is as good as a broken line, of which what came is kept.
-        let reply = || fake::ranged(asked, &content).drip(20_000);
+        let reply = || fake::ranged(asked, &content).drip(20_000).by(1, &taken);
         is_it.then(reply)
     });
-    let puller = Puller::new();
     let image = puller.pull(&format!("{}/app:1", fake.host)).await;
     image.expect("in two stretches");
     assert_eq!(fake.count(|asked| asked.header("range").is_some()), 1);

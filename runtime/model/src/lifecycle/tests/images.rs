@@ -128,6 +128,40 @@ fn a_module_that_does_not_start_has_ended() {
 }
 
 #[test]
+fn an_instance_that_is_never_entered_is_told_at_once() {
+    let cases: [(&[Line<'_>], &str); 2] = [
+        (
+            &[("up app", "", "")],
+            "Normal Created app, Normal Started app, Warning Failed app: Error: why",
+        ),
+        // The end comes before the answer to the launch.
+        (&[], "Normal Created app, Warning Failed app: Error: why"),
+    ];
+    for (started, wanted) in cases {
+        let script: &[Line<'_>] = &[
+            ("time", "sandbox", ""),
+            ("sandbox ok", "pull app", ""),
+            ("image app", "launch app 0", ""),
+        ];
+        let mut story = story(
+            pod(RestartPolicy::Never, &["app"]),
+            &[script, started].concat(),
+        );
+        assert_eq!(story.play("unentered app"), ["remove"]);
+        assert_eq!(
+            summary(&story.state.status()),
+            "Failed: app StartError(128)"
+        );
+        let told = story.told.iter().map(|event| {
+            let event = event.trim_end_matches(": Container created");
+            event.trim_end_matches(": Container started")
+        });
+        let told: Vec<&str> = told.filter(|event| !event.contains("Pull")).collect();
+        assert_eq!(told.join(", "), wanted);
+    }
+}
+
+#[test]
 fn a_sandbox_is_tried_again() {
     let story = story(
         pod(RestartPolicy::Never, &["app"]),

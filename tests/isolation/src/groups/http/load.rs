@@ -1,14 +1,22 @@
 //! Clients that ask one after another on connections that stay open, and look at every answer.
+//!
+//! All of them are tasks of one thread: clients that had a thread each would take the processors in
+//! turns with the server, which then slept and woke for every request, and that is what would be
+//! measured.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::thread;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::runtime;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-/// The longest that one answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that all of it may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The longest body that is an answer.
 const BODY: u64 = 4096;
@@ -22,6 +30,8 @@ pub(super) struct Load {
     /// The highest count that an instance may show.
     pub(super) most: u32,
 }
+
+type Answers = BufReader<OwnedReadHalf>;
 
 // === impl Load ===
 
@@ -37,29 +47,34 @@ impl Load {
     /// # Errors
     /// When there is no answer, or a wrong one.
     pub(super) fn put_on(self, server: SocketAddr) -> anyhow::Result<()> {
-        let clients: Vec<_> = (0..self.connections)
-            .map(|client| thread::spawn(move || self.client(server, client)))
-            .collect();
-        for client in clients {
-            match client.join() {
-                Ok(asked) => asked?,
-                Err(_) => bail!("a client panicked"),
+        let thread = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        thread.block_on(async {
+            let mut clients = JoinSet::new();
+            for client in 0..self.connections {
+                clients.spawn(self.client(server, client));
             }
-        }
-        Ok(())
+            let all = async {
+                while let Some(client) = clients.join_next().await {
+                    client??;
+                }
+                Ok(())
+            };
+            timeout(PATIENCE, all).await.context("no answer in time")?
+        })
     }
 
-    fn client(self, server: SocketAddr, client: usize) -> anyhow::Result<()> {
-        let stream = TcpStream::connect(server)?;
+    async fn client(self, server: SocketAddr, client: usize) -> anyhow::Result<()> {
+        let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut answers = BufReader::new(stream.try_clone()?);
-        let mut stream = stream;
+        let (answers, mut stream) = stream.into_split();
+        let mut answers = BufReader::new(answers);
         for number in 0..self.requests {
             let id = format!("{client}-{number}");
             let request = format!("GET /hello HTTP/1.1\r\nHost: bench\r\nx-id: {id}\r\n\r\n");
-            stream.write_all(request.as_bytes())?;
-            let body = answer(&mut answers)?;
+            stream.write_all(request.as_bytes()).await?;
+            let body = answer(&mut answers).await?;
             self.check(&body, &id)?;
         }
         Ok(())
@@ -79,12 +94,12 @@ impl Load {
 }
 
 /// The body of the next answer, which has status 200.
-fn answer(answers: &mut BufReader<TcpStream>) -> anyhow::Result<String> {
-    let status = line(answers)?;
+async fn answer(answers: &mut Answers) -> anyhow::Result<String> {
+    let status = line(answers).await?;
     ensure!(status.contains(" 200"), "{status}");
     let mut length = None;
     loop {
-        let field = line(answers)?.to_ascii_lowercase();
+        let field = line(answers).await?.to_ascii_lowercase();
         match field.split_once(':') {
             _ if field.is_empty() => break,
             Some(("content-length", value)) => length = Some(value.trim().parse()?),
@@ -92,40 +107,46 @@ fn answer(answers: &mut BufReader<TcpStream>) -> anyhow::Result<String> {
         }
     }
     match length {
-        Some(length) => exactly(answers, length),
-        None => chunks(answers),
+        Some(length) => exactly(answers, length).await,
+        None => chunks(answers).await,
     }
 }
 
-fn chunks(answers: &mut BufReader<TcpStream>) -> anyhow::Result<String> {
+async fn chunks(answers: &mut Answers) -> anyhow::Result<String> {
     let mut body = String::new();
     loop {
-        let size = u64::from_str_radix(&line(answers)?, 16).context("a chunk without a size")?;
-        body += &exactly(answers, size)?;
-        line(answers)?;
+        let size =
+            u64::from_str_radix(&line(answers).await?, 16).context("a chunk without a size")?;
+        body += &exactly(answers, size).await?;
+        line(answers).await?;
         if size == 0 {
             return Ok(body);
         }
     }
 }
 
-fn exactly(answers: &mut BufReader<TcpStream>, length: u64) -> anyhow::Result<String> {
+async fn exactly(answers: &mut Answers, length: u64) -> anyhow::Result<String> {
     ensure!(length <= BODY, "a body of {length} bytes");
     let mut body = String::new();
-    answers.take(length).read_to_string(&mut body)?;
+    let read = answers.take(length).read_to_string(&mut body).await?;
+    if u64::try_from(read)? < length {
+        bail!("the connection ended");
+    }
     Ok(body)
 }
 
-fn line(answers: &mut BufReader<TcpStream>) -> anyhow::Result<String> {
+async fn line(answers: &mut Answers) -> anyhow::Result<String> {
     let mut line = String::new();
-    let read = answers.take(BODY).read_line(&mut line)?;
+    let read = answers.take(BODY).read_line(&mut line).await?;
     ensure!(read > 0, "the connection ended");
     Ok(line.trim_end().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
+    use std::thread;
 
     use super::*;
 

@@ -68,10 +68,11 @@ impl Stand {
         let wasm = std::fs::read(&bench.programs.start)?;
         let digest = engine::cache::digest(&wasm);
         let path = runtime.block_on(code.code(&bench.programs.start, &digest))?;
-        let engine = Engine::start(runtime.handle())?;
+        let engine = Engine::start()?;
         let switch = Switch::new(SwitchConfig {
             range: PodRange::LOOPBACK,
             kernel: runtime.handle().clone(),
+            streams: runtime.handle().clone(),
             observer: Arc::new(Unobserved),
             peers: None,
             steering: None,

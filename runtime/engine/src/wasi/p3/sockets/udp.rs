@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use net::limits::MAX_DATAGRAM;
 use net::{NetError, SetOption};
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 use wasmtime::AsContextMut as _;
 use wasmtime::component::{Accessor, Resource, ResourceTable};
 use wasmtime_wasi::p3::bindings::sockets::types::{
@@ -26,8 +26,10 @@ use crate::wasi::p2::{ours, theirs};
 #[derive(Clone)]
 struct Socket {
     inner: net::UdpSocket,
-    receiver: Arc<Mutex<()>>,
-    sender: Arc<Mutex<()>>,
+    /// Of those that receive, whose turn it is: one permit.
+    receiving: Arc<Semaphore>,
+    /// Of those that send.
+    sending: Arc<Semaphore>,
 }
 
 type Handle = Resource<UdpSocket>;
@@ -86,12 +88,8 @@ impl SocketsView<'_> {
 
 impl HostUdpSocket for SocketsView<'_> {
     async fn create(&mut self, family: IpAddressFamily) -> SocketResult<Handle> {
-        let socket = Socket {
-            inner: self.net.udp(family_of(family)).map_err(refused)?,
-            receiver: Arc::default(),
-            sender: Arc::default(),
-        };
-        let socket = self.table.push(socket);
+        let inner = self.net.udp(family_of(family)).map_err(refused)?;
+        let socket = self.table.push(Socket::new(inner));
         socket.map(theirs).map_err(SocketError::trap)
     }
 
@@ -158,6 +156,14 @@ impl HostUdpSocket for SocketsView<'_> {
 // === impl Socket ===
 
 impl Socket {
+    fn new(inner: net::UdpSocket) -> Self {
+        Self {
+            inner,
+            receiving: Arc::new(Semaphore::new(1)),
+            sending: Arc::new(Semaphore::new(1)),
+        }
+    }
+
     /// Sends, or says what is wrong with that; nothing where it must wait.
     fn send_now(&self, data: &[u8], remote: Option<SocketAddr>) -> Option<Result<(), NetError>> {
         // WASI 0.3 says so aloud, where Linux means localhost.
@@ -167,7 +173,7 @@ impl Socket {
         if data.len() > MAX_DATAGRAM {
             return Some(Err(NetError::DatagramTooLarge));
         }
-        let _turn = self.sender.try_lock().ok()?;
+        let _turn = self.sending.try_acquire().ok()?;
         match self.inner.try_send(data, remote) {
             Err(NetError::WouldBlock) => None,
             sent => Some(sent),
@@ -175,12 +181,14 @@ impl Socket {
     }
 
     async fn send(&self, data: &[u8], remote: Option<SocketAddr>) -> Result<(), NetError> {
-        let _turn = self.sender.lock().await;
+        // It is never closed.
+        let _turn = self.sending.acquire().await;
         poll_fn(|cx| self.poll_send(cx, data, remote)).await
     }
 
     async fn receive(&self) -> SocketResult<(Vec<u8>, IpSocketAddress)> {
-        let _turn = self.receiver.lock().await;
+        // It is never closed.
+        let _turn = self.receiving.acquire().await;
         let received = poll_fn(|cx| self.poll_receive(cx)).await;
         let (data, from) = received.map_err(refused)?;
         Ok((data.into(), from.into()))

@@ -1,0 +1,162 @@
+//! What people call an image that is here: a reference, a digest, or the beginning of one.
+
+use std::str::FromStr;
+
+use crate::reference::{Reference, ReferenceError};
+use crate::store::{Record, Store, StoreError};
+
+/// How many hexadecimal digits tell an image: as many as tables show.
+const LEAST: usize = 12;
+
+/// The most that a digest has.
+const MOST: usize = 128;
+
+/// See the module. What could be either is a name first, as for Docker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handle {
+    text: String,
+    reference: Option<Reference>,
+    /// Whether digests may begin so.
+    is_digest: bool,
+}
+
+/// Why a handle leads to no image.
+#[derive(Debug, thiserror::Error)]
+pub enum HandleError {
+    /// The names cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Several digests begin so.
+    #[error(
+        "{0} is the beginning of several digests here: write more of it; see `wasmpod image ls`"
+    )]
+    Ambiguous(String),
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// The names of the one image that it leads to, in their order: one for a reference, all of its
+    /// names for a digest, none where it leads to nothing here.
+    ///
+    /// # Errors
+    /// When several images have digests that begin so, or the names cannot be read.
+    pub fn find(&self, store: &Store) -> Result<Vec<Record>, HandleError> {
+        if let Some(record) = self.reference.as_ref().and_then(|it| store.find(it)) {
+            return Ok(vec![record]);
+        }
+        if !self.is_digest {
+            return Ok(Vec::new());
+        }
+        let mut records = store.records()?;
+        records.retain(|record| {
+            let digest = &record.target.digest;
+            digest.hex().starts_with(&self.text) || digest.to_string().starts_with(&self.text)
+        });
+        let mut digests = records.iter().map(|record| &record.target.digest);
+        let first = digests.next();
+        match digests.all(|digest| Some(digest) == first) {
+            true => Ok(records),
+            false => Err(HandleError::Ambiguous(self.text.clone())),
+        }
+    }
+
+    /// The reference that it is, where it is one.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+}
+
+impl FromStr for Handle {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let hex = ["sha256:", "sha512:"]
+            .iter()
+            .find_map(|algorithm| text.strip_prefix(algorithm));
+        let hex = hex.unwrap_or(text);
+        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_digest = (LEAST..=MOST).contains(&hex.len()) && hex.bytes().all(is_hex);
+        let reference = match text.parse() {
+            Ok(reference) => Some(reference),
+            Err(_) if is_digest => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            reference,
+            is_digest,
+        })
+    }
+}
+
+impl std::fmt::Display for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.reference {
+            Some(reference) if !self.is_digest => f.write_str(&reference.familiar()),
+            _ => f.write_str(&self.text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn an_image_is_found_by_name_digest_or_the_beginning_of_one() {
+        let (_folder, store) = testing::store();
+        let lease = store.lease().expect("a lease");
+        let one = testing::image(&store, &lease, b"one");
+        let other = testing::image(&store, &lease, b"other");
+        let named = [
+            ("r.example/a:1", &one),
+            ("r.example/b:1", &one),
+            ("r.example/c:1", &other),
+        ];
+        for (name, target) in named {
+            let name: Reference = name.parse().expect("a reference");
+            store.name(&name, target).expect("named");
+        }
+        let found = |text: &str| -> Vec<String> {
+            let handle: Handle = text.parse().expect(text);
+            let records = handle.find(&store).expect(text);
+            records.into_iter().map(|it| it.reference).collect()
+        };
+        let hex = one.digest.hex();
+        let both = ["r.example/a:1", "r.example/b:1"];
+        assert_eq!(found("r.example/b:1"), ["r.example/b:1"]);
+        assert_eq!(found(&one.digest.to_string()), both);
+        assert_eq!(found(hex), both);
+        assert_eq!(found(&hex[..12]), both);
+        assert_eq!(found(&format!("sha256:{}", &hex[..12])), both);
+        assert_eq!(found(other.digest.hex()), ["r.example/c:1"]);
+        // Too short, it is a name.
+        assert!(found(&hex[..11]).is_empty());
+        assert!(found(&"0".repeat(64)).is_empty());
+        // A name that looks like a digest is a name.
+        let name: Reference = hex[..12].parse().expect("a reference");
+        store.name(&name, &other).expect("named");
+        assert_eq!(found(&hex[..12]), [name.to_string()]);
+        assert!("A:1".parse::<Handle>().is_err());
+    }
+
+    #[test]
+    fn what_begins_several_digests_names_none() {
+        let (_folder, store) = testing::store();
+        let digits = "0123456789ab";
+        for (name, rest) in [("a", "c"), ("b", "d")] {
+            let digest = format!("sha256:{digits}{}", rest.repeat(64 - LEAST));
+            let digest = digest.parse().expect("a digest");
+            let target = crate::manifest::Descriptor::new("", digest, 1);
+            let name: Reference = name.parse().expect("a reference");
+            store.name(&name, &target).expect("named");
+        }
+        let handle: Handle = digits.parse().expect("a handle");
+        let error = handle.find(&store).expect_err("two").to_string();
+        assert!(error.contains("several digests"), "{error}");
+        let more: Handle = format!("{digits}c").parse().expect("a handle");
+        assert_eq!(more.find(&store).expect("one").len(), 1);
+    }
+}
