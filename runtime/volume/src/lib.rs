@@ -29,7 +29,7 @@
 pub use charges::{OverLimit, Payer};
 pub use error::{FsError, VolumeError};
 pub use limit::{BYTES_PER_ENTRY, LimitExceeded, LimitedPlace, LimitedResource};
-pub use node::{Exclusive, Listing, Node};
+pub use node::{Exclusive, ExclusiveError, Holder, Listing, Node};
 pub use pod::{PodVolumes, is_ours, remove_ours};
 pub use stat::{
     Advice, DirEntry, FileKind, MetadataHash, NodeFlags, OpenOptions, SetTime, Stat, Timestamp,

@@ -30,7 +30,7 @@ mod file;
 mod listing;
 mod opening;
 
-pub use exclusive::Exclusive;
+pub use exclusive::{Exclusive, ExclusiveError, Holder};
 pub use listing::Listing;
 
 /// An open file or directory; a cheap clone of the same descriptor. Dropping the last clone closes

@@ -1,126 +1,114 @@
 //! The right of the one who writes in a directory: one at a time, of this process and of all others
 //! that ask in the same way.
 //!
-//! Inside the process a set of the directories that are held says who waits. Between processes it is
-//! a lock of POSIX on a file in the directory, because a confined process has no other. Such a lock
-//! is the process's and goes when the process closes any descriptor of that file, so here the file is
-//! opened and closed only by whoever holds the directory. A guest that mounts the volume can open it
-//! too: when it closes it, the lock that its process has at the time is lost, and somebody of another
-//! process may write at once. So nothing that is written under it may be torn by a second writer;
-//! what is lost is that nobody wrote between a look and a write.
+//! ```text
+//! exclusive ─> line: whose turn is it in this process? ─> kernel: is the file locked by others?
+//!                │ too long                                 │ no: written     │ yes: a thread waits
+//!                └─> Held: by another writer here           v                 └─> too long: Held
+//! ```
+//!
+//! Between processes it is a lock of the kernel on a file in the directory, one that belongs to the
+//! open file (`kernel`): whatever else this process opens and closes, it stays until its own
+//! descriptor is closed. Inside the process a line for each directory says whose turn it is
+//! (`line`), first come first served.
+//!
+//! Whoever may read the file can lock it and hold up all writers: so nobody waits longer than they
+//! said they would, and is told then who holds it. Who deletes or replaces the file takes the lock
+//! from those who have it. So nothing that is written under it may be torn by a second writer; what
+//! is lost is that nobody wrote between a look and a write.
 
-use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+mod kernel;
+mod line;
 
-use rustix::fs::{self, FlockOperation};
-use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
-use super::{Body, Node};
+use rustix::fs;
+use rustix::io::fcntl_dupfd_cloexec;
+
+use self::line::Turn;
+use super::{Body, Node, REPEATS};
 use crate::FsError;
 use crate::limit::Inode;
 use crate::stat::OpenOptions;
 
-/// What this process holds.
-static HELD: Mutex<Held> = Mutex::new(Held {
-    directories: BTreeSet::new(),
-    freed: 0,
-});
-
-/// One of them is free again.
-static FREED: Condvar = Condvar::new();
-
 /// The right to write in a directory, until it is dropped.
 pub struct Exclusive {
-    // Before the hold, so that the file is closed first.
-    _file: Node,
-    _hold: Hold,
+    // Before the turn, so that the next one finds the file free.
+    _locked: OwnedFd,
+    _turn: Turn,
 }
 
-struct Held {
-    /// The directories in which somebody of this process writes.
-    directories: BTreeSet<Inode>,
-    /// How often one was given back.
-    freed: u64,
+/// Why there is no right to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExclusiveError {
+    /// A file call failed.
+    #[error(transparent)]
+    Files(#[from] FsError),
+    /// Somebody else has had it all the time.
+    #[error("locked by {by}")]
+    Held {
+        /// Who.
+        by: Holder,
+    },
 }
 
-/// A directory that this process holds.
-struct Hold(Inode);
+/// Who keeps others from writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Holder {
+    /// Those of this process that came before.
+    #[error("other writers of this host")]
+    Here,
+    /// The process of this number.
+    #[error("the process {0}")]
+    Process(i32),
+    /// A process whose number the kernel does not say: its lock belongs to an open file.
+    #[error("another process (`lslocks` lists those that hold locks)")]
+    Nameless,
+}
 
 impl Node {
     /// Waits until nobody else has the right to write in this directory, and takes it. `name` is the
     /// file in it that is locked, made where it is absent. The directory is made, too.
     ///
     /// # Errors
-    /// Those that all share, and: read-only; not-directory; no-lock or unsupported on file systems
-    /// without locks.
-    pub fn exclusive(&self, name: &str) -> Result<Exclusive, FsError> {
-        let directory = self.place()?.make(self.0.table.table())?;
-        let stat = fs::fstat(&directory)?;
-        let hold = Hold::take((stat.st_dev, stat.st_ino));
+    /// Held, if it is not to be had for as long as `patience`. Of files: those that all share, and:
+    /// read-only; not-directory; busy if the file is replaced over and over; no-lock or unsupported
+    /// on file systems without locks.
+    pub fn exclusive(&self, name: &str, patience: Duration) -> Result<Exclusive, ExclusiveError> {
+        let until = Instant::now() + patience;
         let options = OpenOptions {
             read: true,
             write: true,
             create: true,
             ..OpenOptions::default()
         };
-        let file = self.open_at(name, false, &options)?;
-        file.lock()?;
-        Ok(Exclusive {
-            _file: file,
-            _hold: hold,
-        })
+        let directory = self.place()?.make(self.0.table.table())?;
+        let turn = Turn::take(identity(&directory)?, until)?;
+        for _ in 0..REPEATS {
+            let file = self.open_at(name, false, &options)?;
+            let locked = turn.lock(file.descriptor()?, until)?;
+            if self.metadata_hash_at(name, false) == file.metadata_hash() {
+                return Ok(Exclusive {
+                    _locked: locked,
+                    _turn: turn,
+                });
+            }
+            // It was replaced while we waited: others lock the new one.
+        }
+        Err(FsError::Busy.into())
     }
 
-    fn lock(&self) -> Result<(), FsError> {
-        let Body::File(open) = &self.0.body else {
-            return Err(FsError::IsDirectory);
-        };
-        loop {
-            // Before the kernel is asked: what is given back after its answer is not slept over.
-            let freed = held().freed;
-            match fs::fcntl_lock(&open.file, FlockOperation::LockExclusive) {
-                Err(Errno::INTR) => {}
-                // The kernel counts all locks of a process as those of one: what it takes for a
-                // circle is another directory that a thread of this process will leave.
-                Err(Errno::DEADLK) => Hold::wait_for_one(freed),
-                locked => return Ok(locked?),
-            }
+    /// Another descriptor of the same open file.
+    fn descriptor(&self) -> Result<OwnedFd, FsError> {
+        match &self.0.body {
+            Body::File(open) => Ok(fcntl_dupfd_cloexec(&open.file, 0)?),
+            _ => Err(FsError::IsDirectory),
         }
     }
 }
 
-// === impl Hold ===
-
-impl Hold {
-    fn take(directory: Inode) -> Self {
-        let mut held = FREED
-            .wait_while(held(), |held| held.directories.contains(&directory))
-            .unwrap_or_else(PoisonError::into_inner);
-        held.directories.insert(directory);
-        Self(directory)
-    }
-
-    /// Waits until any is given back since so many were, if there is another than the caller's.
-    fn wait_for_one(freed: u64) {
-        let others = |held: &mut Held| held.freed == freed && held.directories.len() > 1;
-        drop(
-            FREED
-                .wait_while(held(), others)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let mut held = held();
-        held.directories.remove(&self.0);
-        held.freed = held.freed.wrapping_add(1);
-        drop(held);
-        FREED.notify_all();
-    }
-}
-
-fn held() -> MutexGuard<'static, Held> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+fn identity(file: &OwnedFd) -> Result<Inode, FsError> {
+    let stat = fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
 }

@@ -1,5 +1,8 @@
 //! Buckets of several containers, pods and runs: who sees what of whom, and for how long.
 
+use std::fs::File;
+
+use rustix::fs::{FlockOperation, fcntl_lock};
 use serde_json::{Value, json};
 
 use super::buckets::pod;
@@ -130,4 +133,35 @@ fn writers_of_two_pods_lose_no_step_even_in_two_processes() -> anyhow::Result<()
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_process_that_keeps_a_bucket_locked_is_named_and_holds_up_nobody_for_ever() -> anyhow::Result<()>
+{
+    let held_up = |placement: &str| -> anyhow::Result<()> {
+        let run = Run::new()?.file("data/kv/lock", "")?;
+        // Whoever may read the file can do that.
+        let lock = File::open(run.path("data/kv/lock"))?;
+        fcntl_lock(&lock, FlockOperation::LockShared)?;
+        let volume = json!({"hostPath": {"path": run.path("data")}});
+        let pod = pod(&["set", "/data/kv", "k", "v"], volume, Value::Null);
+        let ended = run
+            .file("pod.yaml", &pod.to_string())?
+            .args(["-f", "pod.yaml"])
+            .placed(placement)
+            .finish()?;
+        let (said, number) = (said(&ended), std::process::id());
+        let holder = format!("/data/kv/lock is locked by the process {number}, and");
+        for part in ["set k bucket /data/kv", &holder, "10 s at the most"] {
+            assert!(said[0].contains(part), "{placement}: {part}: {said:?}");
+        }
+        drop(lock);
+        Ok(())
+    };
+    // At once, for each of them waits.
+    std::thread::scope(|scope| {
+        let runs = PLACEMENTS.map(|placement| scope.spawn(move || held_up(placement)));
+        let mut ended = runs.into_iter().map(|run| run.join().expect("a thread"));
+        ended.try_for_each(|ended| ended)
+    })
 }

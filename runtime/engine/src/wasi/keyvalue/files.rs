@@ -9,22 +9,25 @@
 //! A reader sees the old value or the new one: a name is given in one step. So it is after a crash
 //! of the process; after one of the machine the last seconds' names may be the old ones. Writers come
 //! one after the other, also those of other containers, pods and runs that mount the same volume:
-//! what is compared is still so when it is swapped. Who loses the lock meanwhile (see `volume`'s
-//! `exclusive`) loses that and no more: what is being written has a name by chance, so that nobody
-//! else ever writes to it, and a value is the one or the other.
+//! what is compared is still so when it is swapped. Who finds the lock held for too long is told by
+//! whom, and has written nothing. Who loses it meanwhile, to somebody who deletes the file (see
+//! `volume`'s `exclusive`), loses that and no more: what is being written has a name by chance, so
+//! that nobody else ever writes to it, and a value is the one or the other.
 //!
 //! Nothing is made before something is written, and no link below the directory is followed.
 //!
 //! Everything here blocks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use volume::{Exclusive, FsError, MountTable, Node, OpenOptions};
+use volume::{Exclusive, ExclusiveError, FsError, Holder, MountTable, Node, OpenOptions};
 
 use super::counter::{self, Range};
 use super::failure::{Failure, FileFailure};
 use super::format::{self, Stored};
 use super::key::{Digest, Key};
+use super::limits;
 use super::page::Page;
 use crate::wasi::random;
 
@@ -44,6 +47,8 @@ const SHARDS: [&str; 16] = [
 pub(super) struct Place {
     pub(super) path: Arc<str>,
     table: MountTable,
+    /// How long a writer waits for others.
+    patience: Duration,
 }
 
 /// The right to write, until it is dropped.
@@ -81,6 +86,7 @@ impl Place {
         table.is_mounted(path).then(|| Self {
             path: path.into(),
             table: table.clone(),
+            patience: limits::PATIENCE,
         })
     }
 
@@ -178,11 +184,28 @@ impl Place {
                 self.table.directory(&self.path)?
             }
         };
-        let alone = directory.exclusive(LOCK)?;
+        let alone = directory.exclusive(LOCK, self.patience);
+        let alone = alone.map_err(|error| match error {
+            ExclusiveError::Files(error) => FileFailure::Files(error),
+            ExclusiveError::Held { by } => FileFailure::Guest(self.held(by)),
+        })?;
         Ok(Writing {
             directory,
             _alone: alone,
         })
+    }
+
+    fn held(&self, by: Holder) -> Failure {
+        let remedy = match by {
+            Holder::Here => "try again later, or write to fewer buckets at once",
+            Holder::Process(_) | Holder::Nameless => "end it, or try again when it has let go",
+        };
+        Failure::Other(format!(
+            "bucket {path}: not written, for the file {path}/{LOCK} is locked by {by}, and a \
+             write waits {} s at the most: {remedy}",
+            self.patience.as_secs(),
+            path = self.path.trim_end_matches('/'),
+        ))
     }
 
     fn make(&self) -> Done<()> {

@@ -1,5 +1,7 @@
 //! What guests may have of key-value buckets, and why so much.
 
+use std::time::Duration;
+
 /// Bytes of a key: what the most generous of the well-known stores takes.
 pub(super) const KEY: usize = 2048;
 
@@ -30,3 +32,8 @@ pub(super) const POD: u64 = 256 << 20;
 
 /// Bytes that an entry in memory costs the host beyond its key and value.
 pub(super) const ENTRY: u64 = 192;
+
+/// How long a write on a volume waits for other writers. Each takes as long as the disk does to sync
+/// two files; who holds a bucket for seconds has hung, or means to, and meanwhile each write that
+/// waits takes one of the few threads that the pod has for its files.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);

@@ -289,6 +289,37 @@ fn foreign_files_and_links_are_told_and_not_followed() {
 }
 
 #[test]
+fn who_is_held_up_is_told_by_whom_and_has_written_nothing() {
+    let folder = folder();
+    let mut place = bucket(&folder);
+    place.set(&key("k"), b"old").expect("written");
+    place.patience = Duration::ZERO;
+    let directory = place.directory().expect("opened").expect("made");
+    let alone = directory.exclusive(LOCK, limits::PATIENCE);
+    let alone = alone.expect("nobody else writes");
+    let counted = place.increment(&key("n"), 1, &(0..=9)).map(drop);
+    let swapped = place.swap(&key("k"), None, b"new").map(drop);
+    let writes = [
+        place.set(&key("k"), b"new"),
+        place.delete(&key("k")),
+        counted,
+        swapped,
+    ];
+    for refused in writes {
+        let Err(FileFailure::Guest(Failure::Other(why))) = refused else {
+            panic!("written: {refused:?}");
+        };
+        for part in ["/data/kv/lock", "other writers of this host", "try again"] {
+            assert!(why.contains(part), "{part}: {why}");
+        }
+    }
+    // Who only reads waits for nobody.
+    assert_eq!(value(&place, "k"), Some(b"old".to_vec()));
+    drop(alone);
+    place.set(&key("k"), b"new").expect("written");
+}
+
+#[test]
 fn two_writers_lose_no_step() {
     let folder = folder();
     let steps = 100;
