@@ -11,10 +11,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use image::Store;
+use anyhow::{Context as _, anyhow};
 use image::credentials::Keyring;
+use image::handle::Handle;
 use image::registry::{Client, Hosts};
+use image::{Reference, Store};
 
 use crate::data_dir::DataDir;
 use crate::options::{Common, Image, ImageCommand};
@@ -26,6 +27,27 @@ const SETTINGS: &str = "/etc/containerd/certs.d";
 struct Room {
     data: DataDir,
     store: Store,
+}
+
+// === impl Room ===
+
+impl Room {
+    /// The name of an image, the first of several that it has.
+    fn named(&self, image: &Handle) -> anyhow::Result<Reference> {
+        if let Some(record) = image.find(&self.store)?.into_iter().next() {
+            return Ok(record.reference.parse()?);
+        }
+        // Content may be here under another name than that of its digest.
+        match image.reference() {
+            Some(reference) => Ok(reference.clone()),
+            None => Err(absent(&image.to_string())),
+        }
+    }
+}
+
+/// What is said of images that are not here, where no registry can be asked for them.
+fn absent(images: &str) -> anyhow::Error {
+    anyhow!("{images}: no such image here; see `wasmpod image ls`")
 }
 
 /// Runs it.

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use host::CodeStore;
 use host::code::CodeError;
 use model::runtime::WasmImage;
-use model::security::ImageUser;
 use node::{ImageError, ImageWant, Images, PreparedImage};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -232,13 +231,15 @@ impl RunImages {
     }
 }
 
-/// The refusal of an image that names a user whom it does not know. (A manifest may name another.)
-fn no_user(reference: &str, user: &str) -> String {
-    format!(
-        "image {reference:?}: unable to find user {user}: no matching entries in the image's \
-         /etc/passwd; build it with a USER that is there or a number, or run it from a manifest \
-         that sets securityContext.runAsUser"
-    )
+/// The refusal of an image that does not know its own user or group, as `docker run` has it. (A
+/// manifest may name others.)
+fn no_user(reference: &str, image: &PreparedImage) -> Option<String> {
+    let user = image.user.as_ref()?;
+    let why = user.no_such_user().or(user.no_such_group())?;
+    Some(format!(
+        "image {reference:?}: {why}; build it with a USER of names that are there or of numbers, or \
+         run it from a manifest that sets securityContext.runAsUser"
+    ))
 }
 
 impl Images for RunImages {
@@ -253,15 +254,11 @@ impl Images for RunImages {
                 return found;
             };
             let why = match found {
-                Ok(PreparedImage {
-                    broken: Some(why), ..
-                }) => why,
-                Ok(PreparedImage {
-                    user: Some(ImageUser::Name(name, None)),
-                    ..
-                }) => no_user(&reference, &name),
+                Ok(image) => match image.broken.clone().or(no_user(&reference, &image)) {
+                    Some(why) => why,
+                    None => return Ok(image),
+                },
                 Err(error) => error.message,
-                Ok(image) => return Ok(image),
             };
             // Nobody who hears it means that the run is over.
             let _ = failed.send(why);

@@ -18,16 +18,16 @@ use image::digest::Algorithm;
 use image::kind::Kind;
 use image::manifest::Execution;
 use image::progress::Progress;
-use image::pull::{self, Image, PullError};
+use image::pull::{self, Image, Present, PullError};
 use image::registry::Client;
 use image::root::{self, ProgramKind, Unpacked};
 use image::store::{Lease, StoreError};
-use image::user::User;
+use image::user::{User, UserName};
 use image::{Reference, Store};
 use model::container::PullPolicy;
 use model::lifecycle::Fetched;
 use model::runtime::WasmImage;
-use model::security::ImageUser;
+use model::security::{self, ImageUser};
 use node::{ImageError, ImageNews, ImageWant, Objects, PreparedImage, ProgramWant};
 use tokio::sync::OnceCell;
 
@@ -189,8 +189,11 @@ impl RegistryImages {
     ) -> Result<Image, PullError> {
         let (client, store) = (&self.client, &self.store);
         let attempt = store.aside(Store::lease).await?;
-        let pulled = pull::pull(client, store, &attempt, reference, keyring, &progress()).await;
-        match pulled {
+        let (progress, present) = (progress(), Present::Trusted);
+        let pulling = pull::pull(
+            client, store, &attempt, reference, keyring, &progress, present,
+        );
+        match pulling.await {
             Ok(image) => {
                 let holding = store.aside(move |_| pull::hold(&lease, &image).map(|()| image));
                 Ok(holding.await?)
@@ -257,12 +260,7 @@ impl RegistryImages {
         let looking = move |store: &Store| {
             let named = image.config.as_ref().map(|config| &config.config.user);
             let user = User::of(named.map_or("", String::as_str), files.as_deref());
-            let user = user
-                .map_err(|error| error.to_string())?
-                .map(|user| match user {
-                    User::Id(number) => ImageUser::Id(number),
-                    User::Name(name, number) => ImageUser::Name(name, number),
-                });
+            let user = user.map_err(|error| error.to_string())?.map(of_image);
             let wasm = match &image.kind {
                 Kind::Wasm(wasm) => {
                     let digest = &wasm.layer.digest;
@@ -299,10 +297,7 @@ impl RegistryImages {
             return Ok(None);
         }
         let lease = self.lease().await.map_err(|e| e.to_string())?;
-        let diff_ids = match (&image.kind, &image.config) {
-            (Kind::Root(_), Some(config)) => config.rootfs.diff_ids.clone(),
-            _ => Vec::new(),
-        };
+        let diff_ids = image.diff_ids();
         let unpacking = self
             .store
             .aside(move |store| root::unpack(store, &lease, &layers, &diff_ids, &progress()));
@@ -381,6 +376,17 @@ fn of_secret(
         )
     };
     found.transpose().map(|config| config.ok_or_else(why))
+}
+
+/// The user of an image as pods know it.
+fn of_image(user: User) -> ImageUser {
+    ImageUser {
+        name: match user.name {
+            UserName::Id(number) => security::UserName::Id(number),
+            UserName::Name(name, number) => security::UserName::Name(name, number),
+        },
+        unknown_group: user.unknown_group,
+    }
 }
 
 /// The wasm file that an image with a root runs, or why there is none: what the first word of argv

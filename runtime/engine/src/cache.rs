@@ -53,6 +53,16 @@ pub(crate) enum Code {
 pub struct LoadError {
     path: String,
     reason: String,
+    is_of_machine: bool,
+}
+
+// === impl LoadError ===
+
+impl LoadError {
+    /// Whether the machine had not what it takes, which it may have later.
+    pub(crate) fn is_of_machine(&self) -> bool {
+        self.is_of_machine
+    }
 }
 
 // === impl CodePaths ===
@@ -99,21 +109,29 @@ pub(crate) fn kind(path: &Path) -> Kind {
 impl Code {
     /// Maps a compiled file into an engine of the kind it was compiled for.
     pub(crate) fn load(engine: &Engine, path: &Path) -> Result<Self, LoadError> {
-        let error = |reason: String| LoadError {
+        let unlike = |reason: String, is_of_machine: bool| LoadError {
             path: path.display().to_string(),
             reason,
+            is_of_machine,
         };
-        match Engine::detect_precompiled_file(path).map_err(|e| error(format!("{e:#}")))? {
+        let error = |e: wasmtime::Error| unlike(format!("{e:#}"), is_of_machine(&e));
+        match Engine::detect_precompiled_file(path).map_err(error)? {
             Some(Precompiled::Module) => {
                 map(engine, path, Module::deserialize_file).map(Self::Module)
             }
             Some(Precompiled::Component) => {
                 map(engine, path, Component::deserialize_file).map(Self::Component)
             }
-            None => return Err(error("it is not compiled wasm".to_owned())),
+            None => return Err(unlike("it is not compiled wasm".to_owned(), false)),
         }
-        .map_err(|e| error(format!("{e:#}")))
+        .map_err(error)
     }
+}
+
+/// Whether the system refused something, rather than the code being other than it should.
+fn is_of_machine(error: &wasmtime::Error) -> bool {
+    let mut causes = error.chain();
+    causes.any(|cause| cause.is::<io::Error>() || cause.is::<rustix::io::Errno>())
 }
 
 /// Whether compiled code is there to its end: it is an ELF file, whose last part its header names.

@@ -20,8 +20,10 @@
 //! a moment before (`patience`).
 //!
 //! The threads are those of an async runtime of their own, and each worker is a task on it: a worker
-//! that sleeps waits for the kernel's sockets at the same time, so that what comes in on one is read
-//! by the thread that hears of it, and none is woken by another for every piece.
+//! that sleeps or looks hears of the kernel's sockets and timers at the same time, so that what comes
+//! in on one is read by the thread that hears of it, and none is woken by another for every piece.
+//! Where the one that heard is kept by its guest, the tick has another one listen. What blocks beside
+//! guests (file calls) runs on further threads of that runtime, as nice as they.
 
 mod patience;
 mod queue;
@@ -71,6 +73,8 @@ pub(crate) struct Shared {
     /// Idle workers wait here.
     work: Notify,
     workers: usize,
+    /// Rung where a worker is called by a thread of guests (`call_beside`).
+    bell: Notify,
     /// Changes with whatever a worker that looks for work should see.
     posted: AtomicU32,
     /// Whether looking is of use: not where it would hold up the one processor there is.
@@ -94,6 +98,8 @@ enum Rest {
         timeout: Option<Duration>,
         posted: u32,
     },
+    /// The same, but something may come within this time.
+    Look { time: Duration, posted: u32 },
     /// It is to end.
     Stop,
 }
@@ -119,6 +125,7 @@ impl Executor {
             // Who has had how much is not for that runtime to say.
             threads.spawn(unconstrained(Arc::clone(&shared).work()));
         }
+        threads.spawn(Arc::clone(&shared).answer_the_bell());
         let executor = Self {
             shared: Arc::clone(&shared),
             runtime: threads.handle().clone(),
@@ -190,6 +197,7 @@ impl Shared {
             queue: Mutex::default(),
             work: Notify::new(),
             workers,
+            bell: Notify::new(),
             posted: AtomicU32::new(0),
             may_look: workers > 1,
             tick: Tick::default(),
@@ -205,7 +213,8 @@ impl Shared {
     fn enqueue(&self, task: Arc<Task>) {
         let mut queue = self.lock();
         queue.push(task);
-        let is_for_own_thread = task::on_worker() && queue.len() <= 1;
+        let on_worker = task::on_worker();
+        let is_for_own_thread = on_worker && queue.len() <= 1;
         // The worker that looks takes one, as soon as it is on its processor.
         let is_seen = queue.is_looking() && queue.len() <= 1;
         let wake = queue.has_idle_worker() && !is_seen;
@@ -214,8 +223,24 @@ impl Shared {
             return;
         }
         self.posted.fetch_add(1, Ordering::Release);
-        if wake {
-            self.work.notify_one();
+        match wake {
+            true if on_worker => self.call_beside(),
+            true => self.work.notify_one(),
+            false => {}
+        }
+    }
+
+    /// Has a worker of another thread look at the queue; for threads of guests. A task that a thread
+    /// of tokio wakes is the next of that thread, which no other takes from it, until it wakes one
+    /// more: so it wakes one that has nothing to do.
+    fn call_beside(&self) {
+        self.work.notify_one();
+        self.bell.notify_one();
+    }
+
+    async fn answer_the_bell(self: Arc<Self>) {
+        while !self.lock().is_stopped() {
+            self.bell.notified().await;
         }
     }
 
@@ -241,6 +266,7 @@ impl Shared {
                 // Sockets are looked at meanwhile.
                 Rest::Moment => tokio::task::yield_now().await,
                 Rest::Sleep { timeout, posted } => self.sleep(timeout, posted).await,
+                Rest::Look { time, posted } => self.look(time, posted).await,
                 Rest::Stop => return,
             }
         }
@@ -260,7 +286,7 @@ impl Shared {
                         worker.patience.waited(waited);
                         // While this worker looked, no other was woken.
                         if queue.len() > 0 && queue.has_idle_worker() {
-                            self.work.notify_one();
+                            self.call_beside();
                         }
                     }
                     if queue.start_running() {
@@ -283,31 +309,27 @@ impl Shared {
                         worker.patience.time().filter(|_| is_new)
                     };
                     let may_look = self.may_look && timeout.is_none();
-                    match look.filter(|_| may_look) {
-                        Some(time) if queue.begin_looking() => queue = self.look(queue, time),
+                    let posted = self.posted.load(Ordering::Acquire);
+                    return match look.filter(|_| may_look) {
+                        Some(time) if queue.begin_looking() => Rest::Look { time, posted },
                         _ => {
                             queue.worker_rests();
-                            let posted = self.posted.load(Ordering::Acquire);
-                            return Rest::Sleep { timeout, posted };
+                            Rest::Sleep { timeout, posted }
                         }
-                    }
+                    };
                 }
                 Next::Stop => return Rest::Stop,
             }
         }
     }
 
-    /// Looks for work for some time, without the lock.
-    fn look<'a>(&'a self, queue: MutexGuard<'a, Queue>, time: Duration) -> MutexGuard<'a, Queue> {
-        let before = self.posted.load(Ordering::Acquire);
-        drop(queue);
+    /// Looks for work for some time, on sockets too, as long as nothing was posted since.
+    async fn look(&self, time: Duration, posted: u32) {
         let begun = Instant::now();
-        while self.posted.load(Ordering::Acquire) == before && begun.elapsed() < time {
-            std::hint::spin_loop();
+        while self.posted.load(Ordering::Acquire) == posted && begun.elapsed() < time {
+            tokio::task::yield_now().await;
         }
-        let mut queue = self.lock();
-        queue.end_looking();
-        queue
+        self.lock().end_looking();
     }
 
     /// Sleeps until called, or for so long; not at all if something was posted since.
@@ -331,8 +353,8 @@ impl Shared {
             if queue.is_stopped() {
                 return;
             }
+            let rescue = queue.has_idle_worker() && (queue.len() > 0 || queue.is_stuck());
             let quiet = queue.rest_tick_if_quiet();
-            let rescue = queue.has_idle_worker() && queue.len() > 0;
             drop(queue);
             if rescue {
                 self.call_one();
@@ -349,6 +371,7 @@ impl Shared {
     fn stop(&self) {
         let left = self.lock().stop();
         self.call_all();
+        self.bell.notify_one();
         self.tick.start();
         drop(left);
     }

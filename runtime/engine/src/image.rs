@@ -65,6 +65,9 @@ pub enum ImageError {
     /// Its compiled code does not load.
     #[error("{0}")]
     Load(String),
+    /// The machine has not what it takes to load it, such as descriptors or memory: later it may.
+    #[error("{0}")]
+    Machine(String),
     /// It is no program that can be run, or imports what nobody provides.
     #[error("{0}")]
     CannotRun(String),
@@ -100,7 +103,7 @@ impl Image {
     }
 
     /// No pool holds it: none is asked again, as each would map all of its code first.
-    pub(crate) fn is_beyond_pools(&self) {
+    pub(crate) fn note_beyond_pools(&self) {
         self.beyond_pools.store(true, Ordering::Relaxed);
     }
 
@@ -114,8 +117,8 @@ impl Image {
             return known.clone().map_err(ImageError::CannotRun);
         }
         let loaded = match self.load(tier) {
-            // The machine's fault, such as too many open files: later it may work.
-            Err(error @ ImageError::Load(_)) => return Err(error),
+            // Of another tier, or later, it may.
+            Err(error @ (ImageError::Load(_) | ImageError::Machine(_))) => return Err(error),
             Err(ImageError::CannotRun(why)) => Err(why),
             Ok(entry) => Ok(entry),
         };
@@ -152,7 +155,10 @@ impl Image {
 
 impl From<LoadError> for ImageError {
     fn from(error: LoadError) -> Self {
-        Self::Load(error.to_string())
+        match error.is_of_machine() {
+            true => Self::Machine(error.to_string()),
+            false => Self::Load(error.to_string()),
+        }
     }
 }
 

@@ -235,10 +235,13 @@ impl Engine {
         match image.entry(&slot.tier) {
             Ok(entry) => Ok((slot, entry)),
             Err(error) if slot.tier.index == ON_DEMAND => Err(error),
-            Err(_) => {
+            Err(refusal) => {
                 let slot = self.slot_for(image, ON_DEMAND)?;
                 let entry = image.entry(&slot.tier)?;
-                image.is_beyond_pools();
+                // What the machine could not do now is no word of the pool's.
+                if !matches!(refusal, ImageError::Machine(_)) {
+                    image.note_beyond_pools();
+                }
                 Ok((slot, entry))
             }
         }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use engine::{Account, Buckets, FileCalls, Identity, Image, Instance};
-use model::container::{HTTP_PORT, Protocol};
+use model::container::http_port;
 use model::runtime::{
     Event, EventSink, InstanceId, InstanceSpec, PodId, PodSandbox, RuntimeError, StoragePlace,
     VolumeSpec,
@@ -51,7 +51,7 @@ pub(crate) struct Run {
     /// Whether its scratch files are its own: an exec uses its container's.
     pub(crate) owns_files: bool,
     /// Set by its start.
-    pub(crate) instance: std::sync::OnceLock<Instance>,
+    pub(crate) instance: OnceLock<Instance>,
     /// Told once its http server listens, or nobody waits for that any more.
     pub(crate) listens: Notify,
 }
@@ -213,14 +213,28 @@ impl Pod {
 // === impl Run ===
 
 impl Run {
-    /// Where its http server listens, if it is one: at its first TCP port.
-    pub(crate) fn http_port(&self) -> Option<u16> {
-        if !self.image.is_server() {
-            return None;
+    /// An instance that has not started, with files of its own.
+    pub(crate) fn new(
+        spec: InstanceSpec,
+        image: Arc<Image>,
+        account: Arc<Account>,
+        files: MountTable,
+    ) -> Self {
+        Self {
+            spec,
+            image,
+            account,
+            files,
+            owns_files: true,
+            instance: OnceLock::new(),
+            listens: Notify::new(),
         }
-        let mut ports = self.spec.ports.iter();
-        let first = ports.find(|(_, _, protocol)| *protocol == Protocol::Tcp);
-        Some(first.map_or(HTTP_PORT, |(_, port, _)| *port))
+    }
+
+    /// Where its http server listens, if it is one.
+    pub(crate) fn http_port(&self) -> Option<u16> {
+        let is_server = self.image.is_server();
+        is_server.then(|| http_port(&self.spec.ports))
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) use self::orders::check_host_paths;
 pub use self::toolbox::Toolbox;
 use crate::exec::Compiler;
 use crate::pod::{Pod, Run};
-use crate::pump;
+use crate::{pump, working_dir};
 
 /// What a host is made with.
 pub struct PodHostConfig {
@@ -165,6 +165,22 @@ impl PodHost {
         Ok(created)
     }
 
+    /// Does what else belongs to the making of an instance, and takes time.
+    async fn complete(
+        &self,
+        id: InstanceId,
+        has_directory: bool,
+        commands: bool,
+    ) -> Result<(), RuntimeError> {
+        if has_directory {
+            self.inner.make_working_dir(id).await?;
+        }
+        if commands {
+            self.inner.ready_for_commands().await;
+        }
+        Ok(())
+    }
+
     /// Joins one end of a socket pair to a listener of a pod.
     pub(crate) fn join(&self, pod: PodId, port: u16, socket: OwnedFd) -> Result<(), RuntimeError> {
         self.inner.join(pod, port, socket)
@@ -195,19 +211,19 @@ impl Runtime for PodHost {
         let id = spec.id;
         let commands = self.inner.pod(spec.pod).is_ok_and(|pod| pod.commands);
         let has_directory = spec.working_dir != "/";
+        if working_dir::is_looked_for(&spec) {
+            return Box::pin(async move {
+                self.inner.create_aside(spec).await?;
+                self.complete(id, has_directory, commands).await
+            });
+        }
         let created = self.inner.create(spec);
         if !commands && !has_directory {
             return Box::pin(std::future::ready(created));
         }
         Box::pin(async move {
             created?;
-            if has_directory {
-                self.inner.make_working_dir(id).await?;
-            }
-            if commands {
-                self.inner.ready_for_commands().await;
-            }
-            Ok(())
+            self.complete(id, has_directory, commands).await
         })
     }
 

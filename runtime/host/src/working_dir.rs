@@ -1,10 +1,20 @@
 //! The working directory of a container, made where it is missing, as container runtimes do.
 
-use model::runtime::MountSpec;
+use model::runtime::{InstanceSpec, MountSpec};
 use volume::{FsError, MountTable, OpenOptions, PodVolumes, RootSpec, VolumeError};
 
+/// Whether the files of an instance are known only after a look at the disk, which may take long:
+/// not where tasks run.
+pub(crate) fn is_looked_for(spec: &InstanceSpec) -> bool {
+    may_lack(
+        spec.image.root.is_some(),
+        spec.read_only_root,
+        &spec.working_dir,
+    )
+}
+
 /// The files of a container that begins at `path`. Where its image lacks that, whose files cannot
-/// be written to, it is an empty directory of the container's own.
+/// be written to, it is an empty directory of the container's own. What is mounted is not looked at.
 ///
 /// # Errors
 /// As [`MountTable::new`].
@@ -14,15 +24,19 @@ pub(crate) fn files(
     mounts: &[MountSpec],
     path: &str,
 ) -> Result<MountTable, VolumeError> {
-    if root.image.is_none() || root.read_only || path == "/" {
+    if !may_lack(root.image.is_some(), root.read_only, path) {
         return MountTable::new(volumes, root, mounts);
     }
     let table = MountTable::new(volumes, root.clone(), mounts)?;
-    let is_missing = matches!(opened(&table, path), Err(FsError::NoEntry));
-    if table.is_mounted(path) || !is_missing {
+    if table.is_mounted(path) || !matches!(opened(&table, path), Err(FsError::NoEntry)) {
         return Ok(table);
     }
     MountTable::with_directory(volumes, root, mounts, path)
+}
+
+/// Whether a directory would be made among an image's files.
+fn may_lack(has_image: bool, read_only: bool, path: &str) -> bool {
+    has_image && !read_only && path != "/"
 }
 
 /// Makes it and the directories above it, where they are not there.
@@ -151,12 +165,17 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn what_an_image_lacks_is_the_containers_own() {
         let home = tempfile::tempdir().expect("a directory");
         let image = home.path().join("image");
         std::fs::create_dir_all(image.join("app")).expect("an image");
         std::fs::write(image.join("app/program"), "wasm").expect("a file");
+        std::fs::create_dir_all(image.join("run/there")).expect("an image");
+        for (target, link) in [("/run", "var-run"), ("data", "linked"), ("loop", "loop")] {
+            std::os::unix::fs::symlink(target, image.join(link)).expect("a link");
+        }
         let volume = VolumeSpec {
             source: VolumeSource::Empty { memory: false },
             size_limit: None,
@@ -175,6 +194,11 @@ mod tests {
             ("/data/w", true, true),
             ("/app", true, true),
             ("/app/work", true, false),
+            // What is behind a link is not hidden by what is made there.
+            ("/var-run/work", false, true),
+            ("/var-run/deep/er", false, true),
+            ("/linked/work", false, true),
+            ("/loop/work", false, false),
         ];
         for (number, (path, read_only, is_made)) in cases.into_iter().enumerate() {
             let root = RootSpec {
@@ -196,6 +220,7 @@ mod tests {
             );
             let program = files.read("/app/program", 4);
             assert_eq!(program.as_deref(), Ok(&b"wasm"[..]), "{path}");
+            assert_eq!(opened(&files, "/var-run/there"), Ok(()), "{path}");
         }
         let entries = std::fs::read_dir(image.join("app")).expect("the image");
         assert_eq!(entries.count(), 1, "the image was written to");

@@ -61,12 +61,9 @@ pub enum ArchiveError {
         /// How many there may be.
         limit: usize,
     },
-    /// An image in it has no name, and none was given.
-    #[error("an image in it has no name: give one with --tag")]
-    NoName,
     /// It has several images, and a name was given that is not for one of them.
     #[error(
-        "it holds {0} images, and --tag names one, the only one or the one without a name: leave it out, and give names with `wasmpod image tag`"
+        "it holds {0} images, and --tag names one, the only one or the only one without a name: leave it out, and give names with `wasmpod image tag`, by digest where there is none"
     )]
     OneName(usize),
     /// A name in it is none.

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::digest::Digest;
+use crate::pull;
 use crate::reference::{Reference, ReferenceError};
 use crate::store::{Record, Store, StoreError};
 
@@ -11,7 +13,7 @@ const LEAST: usize = 12;
 /// The most that a digest has.
 const MOST: usize = 128;
 
-/// See the module. What could be either is a name first, as for Docker.
+/// See the module. What could be either is a name first, as for Docker; a whole digest is no name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handle {
     text: String,
@@ -28,7 +30,7 @@ pub enum HandleError {
     Store(#[from] StoreError),
     /// Several digests begin so.
     #[error(
-        "{0} is the beginning of several digests here: write more of it; see `wasmpod image ls`"
+        "{0} is the beginning of several digests here: write more of it; see `wasmpod image ls --quiet`"
     )]
     Ambiguous(String),
 }
@@ -37,7 +39,9 @@ pub enum HandleError {
 
 impl Handle {
     /// The names of the one image that it leads to, in their order: one for a reference, all of its
-    /// names for a digest, none where it leads to nothing here.
+    /// names for a digest, none where it leads to nothing here. A digest is that of what names lead
+    /// to, which may be an index; else that of the manifest which is used of it here. Reads documents:
+    /// not to be called where tasks run.
     ///
     /// # Errors
     /// When several images have digests that begin so, or the names cannot be read.
@@ -49,16 +53,25 @@ impl Handle {
             return Ok(Vec::new());
         }
         let mut records = store.records()?;
-        records.retain(|record| {
-            let digest = &record.target.digest;
-            digest.hex().starts_with(&self.text) || digest.to_string().starts_with(&self.text)
-        });
+        let is_target = |record: &Record| self.begins(&record.target.digest);
+        if records.iter().any(is_target) {
+            records.retain(is_target);
+        } else {
+            records.retain(|record| {
+                let image = pull::of_target(store, record.target.clone());
+                image.is_ok_and(|image| self.begins(&image.digest))
+            });
+        }
         let mut digests = records.iter().map(|record| &record.target.digest);
         let first = digests.next();
         match digests.all(|digest| Some(digest) == first) {
             true => Ok(records),
             false => Err(HandleError::Ambiguous(self.text.clone())),
         }
+    }
+
+    fn begins(&self, digest: &Digest) -> bool {
+        digest.hex().starts_with(&self.text) || digest.to_string().starts_with(&self.text)
     }
 
     /// The reference that it is, where it is one.
@@ -101,7 +114,10 @@ impl std::fmt::Display for Handle {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::manifest::media;
     use crate::testing;
 
     #[test]
@@ -135,11 +151,55 @@ mod tests {
         // Too short, it is a name.
         assert!(found(&hex[..11]).is_empty());
         assert!(found(&"0".repeat(64)).is_empty());
-        // A name that looks like a digest is a name.
-        let name: Reference = hex[..12].parse().expect("a reference");
-        store.name(&name, &other).expect("named");
-        assert_eq!(found(&hex[..12]), [name.to_string()]);
+        // A name that looks like the beginning of a digest is a name, one that looks like all of it
+        // is none.
+        for digits in [&hex[..12], hex] {
+            let name: Reference = format!("{digits}:latest").parse().expect("a reference");
+            store.name(&name, &other).expect("named");
+        }
+        assert_eq!(
+            found(&hex[..12]),
+            [format!("docker.io/library/{}:latest", &hex[..12])]
+        );
+        assert_eq!(found(hex), both);
         assert!("A:1".parse::<Handle>().is_err());
+    }
+
+    #[test]
+    fn an_index_is_found_by_its_manifest_too() {
+        let (_folder, store) = testing::store();
+        let lease = store.lease().expect("a lease");
+        let manifest = testing::image(&store, &lease, b"one");
+        let other = testing::image(&store, &lease, b"other");
+        let mut entry = serde_json::to_value(&manifest).expect("JSON");
+        entry["platform"] = json!({"os": "wasi", "architecture": "wasm"});
+        let index = json!({
+            "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [entry],
+        });
+        let index = store.put(&lease, media::OCI_INDEX, index.to_string().as_bytes());
+        let index = index.expect("put");
+        let cases = [
+            (&index.digest, vec!["r.example/index:1"]),
+            (&manifest.digest, vec!["r.example/index:1"]),
+            (&other.digest, vec!["r.example/other:1"]),
+        ];
+        let name = |text: &str, target| {
+            let name: Reference = text.parse().expect("a reference");
+            store.name(&name, target).expect("named");
+        };
+        name("r.example/index:1", &index);
+        name("r.example/other:1", &other);
+        let found = |digest: &Digest| -> Vec<String> {
+            let handle: Handle = digest.hex()[..12].parse().expect("a handle");
+            let records = handle.find(&store).expect("one");
+            records.into_iter().map(|it| it.reference).collect()
+        };
+        for (digest, wanted) in cases {
+            assert_eq!(found(digest), wanted, "{digest}");
+        }
+        // A name of the manifest itself is meant before.
+        name("r.example/manifest:1", &manifest);
+        assert_eq!(found(&manifest.digest), ["r.example/manifest:1"]);
     }
 
     #[test]

@@ -26,9 +26,9 @@ pub const IMAGE: u64 = 64 << 30;
 /// The largest wasm file, in bytes; the compiler takes no larger one.
 pub const WASM: u64 = 512 << 20;
 
-/// The largest `/etc/passwd` of an image that is read, in bytes: machines with a thousand users have
-/// a tenth of it.
-pub const PASSWD: u64 = 1 << 20;
+/// The largest `/etc/passwd` or `/etc/group` of an image that is read, in bytes: machines with a
+/// thousand users have a tenth of it.
+pub const USERS: u64 = 1 << 20;
 
 /// The largest unpacked root file system, in bytes.
 pub const ROOT: u64 = 64 << 30;
@@ -55,6 +55,10 @@ pub const TAR_EXTENSION: u64 = 1 << 20;
 
 /// The most bytes of a registry's error that are read and shown in part.
 pub const ERROR_BODY: u64 = 64 << 10;
+
+/// How long the body of a registry's error is waited for: its status is known by then, and it comes
+/// with that or not at all.
+pub const ERROR_WAIT: Duration = Duration::from_secs(5);
 
 /// The largest answer of a token server or credential helper, in bytes: tokens have some KiB.
 pub const TOKEN: u64 = 256 << 10;

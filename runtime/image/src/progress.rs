@@ -18,6 +18,8 @@ pub enum Step {
     },
     /// A blob is here already.
     Present(Digest, u64),
+    /// A blob that is here is held against its digest.
+    Hashing(Digest),
     /// Another task or process fetches this blob: we wait for it.
     Waiting(Digest),
     /// A blob's transfer begins, at this byte.

@@ -67,16 +67,25 @@ pub enum PullError {
     #[error("its indexes are nested deeper than {} levels", limits::INDEX_DEPTH)]
     Depth,
     /// No server gives it.
-    #[error("{last}; asked before: {before}")]
+    #[error("{counts}; asked as well: {others}")]
     Everywhere {
-        /// What the last said.
-        last: Box<PullError>,
+        /// What the registry said, else the last one.
+        counts: Box<PullError>,
         /// What the others said.
-        before: String,
+        others: String,
     },
     /// It is not here.
     #[error("{0} is not here: pull it first, import or pack it")]
     Absent(String),
+}
+
+/// What is believed of layers that are here already. Documents are always held against their digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Present {
+    /// That they are what they were when they came.
+    Trusted,
+    /// Nothing: they are hashed, and those that were changed on the disk fetched again.
+    Hashed,
 }
 
 /// One pull; its tasks share it.
@@ -85,6 +94,7 @@ struct Pull {
     lease: Lease,
     sessions: Vec<Session>,
     progress: Progress,
+    present: Present,
 }
 
 /// Has an image in the store, held on the lease, and lets its name lead to it. What is here
@@ -99,6 +109,7 @@ pub async fn pull(
     reference: &Reference,
     keyring: &Keyring,
     progress: &Progress,
+    present: Present,
 ) -> Result<Image, PullError> {
     let sessions = client
         .sessions(reference, keyring, Access::Pull, progress)
@@ -108,6 +119,7 @@ pub async fn pull(
         lease: lease.clone(),
         sessions,
         progress: progress.clone(),
+        present,
     });
     let (target, first) = pull.top(reference).await?;
     let mut document = pull.keep(&target, first).await?;
@@ -198,19 +210,6 @@ pub fn hold(lease: &Lease, image: &Image) -> Result<(), StoreError> {
     lease.hold(&image.manifest.config.digest)?;
     let mut layers = image.manifest.layers.iter();
     layers.try_for_each(|layer| lease.hold(&layer.digest))
-}
-
-/// Deletes those blobs of an image that were changed on the disk, so that it can be pulled anew;
-/// answers whether there were any. Hashes all of it: not to be called where tasks run.
-///
-/// # Errors
-/// When a blob cannot be read or deleted.
-pub fn mend(store: &Store, image: &Image) -> Result<bool, StoreError> {
-    let mut is_mended = store.mend(&image.manifest.config.digest)?;
-    for layer in &image.manifest.layers {
-        is_mended |= store.mend(&layer.digest)?;
-    }
-    Ok(is_mended)
 }
 
 /// The image that a manifest or index here leads to.
@@ -309,6 +308,24 @@ where
     Err(tried.error(|| RegistryError::NotCapable.into()))
 }
 
+// === impl Image ===
+
+impl Image {
+    /// What its configuration says that the layers of its root are, uncompressed, in their order;
+    /// nothing where it does not say it of each layer.
+    pub fn diff_ids(&self) -> Vec<Digest> {
+        let config = self.config.as_ref();
+        let said = config.map_or(&[][..], |config| &config.rootfs.diff_ids);
+        let layers = &self.manifest.layers;
+        if said.len() != layers.len() {
+            return Vec::new();
+        }
+        let all = layers.iter().zip(said);
+        let of_files = all.filter(|(layer, _)| !media::is_wasm_layer(&layer.media_type));
+        of_files.map(|(_, diff_id)| diff_id.clone()).collect()
+    }
+}
+
 // === impl PullError ===
 
 impl PullError {
@@ -358,11 +375,6 @@ impl Pull {
         keeping.await?;
         Ok(document)
     }
-}
-
-/// Whether a target is an index, by what its record says.
-pub fn is_index(target: &Descriptor) -> bool {
-    media::is_index(&target.media_type)
 }
 
 /// What a manifest or index says it is; what its fields say where it does not.

@@ -10,7 +10,7 @@ use crate::progress::{Progress, Step};
 use crate::pull::{self, PullError};
 use crate::reference::Reference;
 use crate::registry::{Access, Client, RegistryError, Session};
-use crate::store::{Lease, Store};
+use crate::store::{Lease, Store, StoreError};
 
 /// What was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +127,12 @@ impl Push<'_> {
         if self.session.has_blob(digest).await? {
             self.progress.tell(Step::Present(digest.clone(), blob.size));
             return Ok(());
+        }
+        // Or it would be sent in full, and refused as if the registry were at fault.
+        let wanted = digest.clone();
+        let hashing = self.store.aside(move |store| store.is_changed(&wanted));
+        if hashing.await? {
+            return Err(StoreError::Changed(digest.clone()).into());
         }
         self.progress.tell(Step::Begun {
             digest: digest.clone(),

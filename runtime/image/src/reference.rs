@@ -7,8 +7,9 @@
 //! [::1]:5000/a@sha256:…
 //! ```
 //!
-//! The rules are those of Docker's `distribution/reference`, which Kubernetes follows. A tag beside
-//! a digest is kept for people, and the digest decides.
+//! The rules are those of Docker's `distribution/reference`, which Kubernetes follows: 64 hexadecimal
+//! digits are a digest, whatever else they could be. A tag beside a digest is kept for people, and
+//! the digest decides.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,6 +27,12 @@ const TAG: usize = 128;
 
 /// The most bytes of a reference: a name, a tag and the longest digest.
 const WHOLE: usize = 600;
+
+/// Registry and repository of images that have no name of their own. Nobody has them elsewhere.
+const NAMELESS: (&str, &str) = ("localhost", "imported");
+
+/// How many hexadecimal digits a sha256 has.
+const SHA256: usize = 64;
 
 /// A reference in full.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +84,17 @@ pub enum ReferenceError {
 // === impl Reference ===
 
 impl Reference {
+    /// What an image is called that has no name: by its digest.
+    pub fn nameless(digest: Digest) -> Self {
+        let (registry, repository) = NAMELESS;
+        Self {
+            registry: registry.to_owned(),
+            repository: repository.to_owned(),
+            tag: None,
+            digest: Some(digest),
+        }
+    }
+
     /// The host of the registry, with its port where one is named.
     pub fn registry(&self) -> &str {
         &self.registry
@@ -165,9 +183,7 @@ impl FromStr for Reference {
         if let Some((scheme, _)) = text.split_once("://") {
             return Err(ReferenceError::Scheme(format!("{scheme}://")));
         }
-        let is_digest = |text: &str| text.parse::<Digest>().is_ok();
-        if is_digest(text) || text.strip_prefix('@').is_some_and(is_digest) {
-            let alone = text.trim_start_matches('@').to_owned();
+        if let Some(alone) = digest_alone(text) {
             return Err(ReferenceError::DigestAlone(alone));
         }
         let (rest, digest) = match text.split_once('@') {
@@ -198,6 +214,17 @@ impl FromStr for Reference {
             digest,
         })
     }
+}
+
+/// The digest that a text is, also without the name of its algorithm.
+fn digest_alone(text: &str) -> Option<String> {
+    let text = text.strip_prefix('@').unwrap_or(text);
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let whole = match text.len() == SHA256 && text.bytes().all(is_hex) {
+        true => format!("sha256:{text}"),
+        false => text.to_owned(),
+    };
+    whole.parse::<Digest>().is_ok().then_some(whole)
 }
 
 /// The registry, Docker's where none is named, and what follows it. A first part is a registry when
@@ -359,9 +386,23 @@ mod tests {
             assert_eq!(reference.to_string(), full);
             assert_eq!(reference.familiar(), familiar);
         }
+        // A digit less or more, or a tag, and it is a name.
+        let digits = &DIGEST[7..];
+        for text in [&digits[1..], &format!("{digits}0"), &format!("{digits}:1")] {
+            assert!(text.parse::<Reference>().is_ok(), "{text}");
+        }
         let pinned: Reference = with_digest.parse().expect("a reference");
         assert_eq!(pinned.version(), DIGEST);
         assert_eq!((pinned.tag(), pinned.short_name()), (Some("1"), "app"));
+    }
+
+    #[test]
+    fn what_has_no_name_is_called_by_its_digest() {
+        let digest: Digest = DIGEST.parse().expect("a digest");
+        let nameless = Reference::nameless(digest);
+        let text = format!("localhost/imported@{DIGEST}");
+        assert_eq!(nameless.familiar(), text);
+        assert_eq!(text.parse(), Ok(nameless));
     }
 
     #[test]
@@ -382,6 +423,7 @@ mod tests {
             ("r..example/app", "no registry"),
             ("[::1/app", "no registry"),
             (DIGEST, "NAME@"),
+            (&DIGEST[7..], "NAME@sha256:e3b0"),
             ("app@sha256:12", "no digest"),
             ("app@md5:12", "no digest"),
             ("app name", "the part"),

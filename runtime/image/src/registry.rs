@@ -19,6 +19,7 @@ mod challenge;
 mod connect;
 mod error;
 mod hosts;
+mod plain;
 mod session;
 mod settings;
 mod target;

@@ -230,7 +230,11 @@ pub fn file_name(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::pull;
+    use crate::reference::Reference;
     use crate::testing::{Entry, gzip, store, tar};
 
     #[test]
@@ -288,6 +292,46 @@ mod tests {
         drop(lease);
         assert_eq!(store.collect().expect("collected").roots, 1);
         assert!(!first.path.exists());
+    }
+
+    #[test]
+    fn files_beside_a_wasm_layer_are_held_against_the_configuration_too() {
+        let (_folder, store) = store();
+        let lease = store.lease().expect("a lease");
+        let files = tar(&[Entry::File("a", b"x")]);
+        let put = |media_type: &str, bytes: &[u8]| store.put(&lease, media_type, bytes);
+        let wasm = put(media::WASM, b"\0asm\x01\0\0\0").expect("put");
+        let layer = put(media::OCI_TAR, &files).expect("put");
+        let (right, wrong) = (Digest::of(&files), Digest::of(b"something else"));
+        let cases = [
+            (vec![&wasm.digest, &right], true),
+            (vec![&wasm.digest, &wrong], false),
+            // Of which layers these are nobody says.
+            (vec![&wrong], true),
+            (vec![], true),
+        ];
+        for (number, (diff_ids, is_taken)) in cases.into_iter().enumerate() {
+            let config = json!({
+                "architecture": "wasm", "os": "wasi",
+                "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            });
+            let config = put(media::OCI_CONFIG, config.to_string().as_bytes()).expect("put");
+            let manifest = json!({
+                "schemaVersion": 2, "mediaType": media::OCI_MANIFEST,
+                "config": config, "layers": [wasm, layer],
+            });
+            let manifest = put(media::OCI_MANIFEST, manifest.to_string().as_bytes());
+            let target = manifest.expect("put");
+            let name: Reference = format!("app:{number}").parse().expect("a reference");
+            store.name(&name, &target).expect("named");
+            let image = pull::of_target(&store, target).expect("an image");
+            let (layers, none) = (image.kind.root_layers(), Progress::none());
+            let unpacked = unpack(&store, &lease, layers, &image.diff_ids(), &none);
+            assert_eq!(unpacked.is_ok(), is_taken, "{diff_ids:?}");
+        }
+        drop(lease);
+        // Names hold what was unpacked of their images.
+        assert_eq!(store.collect().expect("collected").roots, 0);
     }
 
     #[test]

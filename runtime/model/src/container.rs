@@ -213,6 +213,14 @@ pub struct SecurityContext {
     pub fs_group: Option<u32>,
 }
 
+/// Where an http server listens whose container declares these ports, by name, number and protocol: at
+/// the first of TCP, else at [`HTTP_PORT`].
+pub fn http_port(declared: &[(String, u16, Protocol)]) -> u16 {
+    let mut declared = declared.iter();
+    let first = declared.find(|(_, _, protocol)| *protocol == Protocol::Tcp);
+    first.map_or(HTTP_PORT, |(_, port, _)| *port)
+}
+
 // === impl Container ===
 
 impl Container {
@@ -245,3 +253,24 @@ pub const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
 
 /// The default of `terminationGracePeriodSeconds`.
 pub const GRACE_PERIOD: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_http_server_listens_at_the_first_port_of_tcp_or_the_usual_one() {
+        let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+        for (declared, port) in [
+            (&[(53, udp), (80, tcp), (81, tcp)][..], 80),
+            (&[(53, udp)], HTTP_PORT),
+            (&[], HTTP_PORT),
+        ] {
+            let named = declared
+                .iter()
+                .map(|(port, protocol)| (String::new(), *port, *protocol));
+            let declared: Vec<_> = named.collect();
+            assert_eq!(http_port(&declared), port, "{declared:?}");
+        }
+    }
+}

@@ -20,9 +20,19 @@ pub struct User {
     pub groups: Vec<u32>,
 }
 
-/// The user that an image names: its configuration's `User`, without a group.
+/// The user that an image names: its configuration's `User`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ImageUser {
+pub struct ImageUser {
+    /// Who it is.
+    pub name: UserName,
+    /// Its group, where that is a name that the image's own `/etc/group` does not have. Any other
+    /// makes no difference: a guest has no group.
+    pub unknown_group: Option<String>,
+}
+
+/// How an image names a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserName {
     /// By number.
     Id(u32),
     /// By name, and the number that the image's own `/etc/passwd` has for it, if it has one.
@@ -100,11 +110,11 @@ pub fn check_non_root(
         return Ok(());
     }
     let image_is_root = "container has runAsNonRoot and image will run as root";
-    let why = match (security.run_as_user, image) {
+    let why = match (security.run_as_user, image.map(|image| &image.name)) {
         (Some(0), _) => "container's runAsUser breaks non-root policy".to_owned(),
         (Some(_), _) => return Ok(()),
-        (None, Some(ImageUser::Id(0))) => image_is_root.to_owned(),
-        (None, Some(ImageUser::Name(name, _))) => format!(
+        (None, Some(UserName::Id(0))) => image_is_root.to_owned(),
+        (None, Some(UserName::Name(name, _))) => format!(
             "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root"
         ),
         (None, None) if own.uid == 0 => image_is_root.to_owned(),
@@ -126,12 +136,10 @@ pub fn check_non_root(
 /// # Errors
 /// When the image names somebody whom it does not know.
 pub fn check_image_user(container: &Container, image: Option<&ImageUser>) -> Result<(), String> {
-    match (container.security.run_as_user, image) {
-        (None, Some(ImageUser::Name(name, None))) => Err(format!(
-            "unable to find user {name}: no matching entries in the image's /etc/passwd; \
-             set securityContext.runAsUser to a number"
-        )),
-        _ => Ok(()),
+    let of_image = image.filter(|_| container.security.run_as_user.is_none());
+    match of_image.and_then(ImageUser::no_such_user) {
+        Some(why) => Err(format!("{why}; set securityContext.runAsUser to a number")),
+        None => Ok(()),
     }
 }
 
@@ -140,10 +148,28 @@ pub fn check_image_user(container: &Container, image: Option<&ImageUser>) -> Res
 impl ImageUser {
     /// Its number, where anybody can tell.
     pub fn number(&self) -> Option<u32> {
-        match self {
-            Self::Id(number) => Some(*number),
-            Self::Name(_, number) => *number,
+        match &self.name {
+            UserName::Id(number) => Some(*number),
+            UserName::Name(_, number) => *number,
         }
+    }
+
+    /// That the image does not know its own user, if so; the remedy is the caller's.
+    pub fn no_such_user(&self) -> Option<String> {
+        match &self.name {
+            UserName::Name(name, None) => Some(format!(
+                "unable to find user {name}: no matching entries in the image's /etc/passwd"
+            )),
+            _ => None,
+        }
+    }
+
+    /// The same of its group.
+    pub fn no_such_group(&self) -> Option<String> {
+        let name = self.unknown_group.as_ref()?;
+        Some(format!(
+            "unable to find group {name}: no matching entries in the image's /etc/group"
+        ))
     }
 }
 
@@ -235,19 +261,29 @@ mod tests {
         Some((stranger.field, stranger.wanted))
     }
 
+    fn of_image(name: UserName) -> Option<ImageUser> {
+        Some(ImageUser {
+            name,
+            unknown_group: None,
+        })
+    }
+
     fn named(number: Option<u32>) -> Option<ImageUser> {
-        Some(ImageUser::Name("app".to_owned(), number))
+        of_image(UserName::Name("app".to_owned(), number))
+    }
+
+    fn numbered(number: u32) -> Option<ImageUser> {
+        of_image(UserName::Id(number))
     }
 
     #[test]
     fn the_user_of_an_image_counts_where_the_container_names_none() {
-        let id = |number| Some(ImageUser::Id(number));
         let cases = [
             (None, 1000, None),
-            (id(1000), 1000, None),
-            (id(7), 1000, Some(7)),
-            (id(7), 0, Some(7)),
-            (id(0), 1000, None),
+            (numbered(1000), 1000, None),
+            (numbered(7), 1000, Some(7)),
+            (numbered(7), 0, Some(7)),
+            (numbered(0), 1000, None),
             (named(Some(7)), 0, Some(7)),
             (named(None), 0, None),
         ];
@@ -308,7 +344,7 @@ mod tests {
             "container's runAsUser breaks non-root policy (pod: \"p_ns(u)\", container: c)";
         let image = "container has runAsNonRoot and image will run as root (pod: \"p_ns(u)\", container: c)";
         let unknown = "container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root (pod: \"p_ns(u)\", container: c)";
-        let (root, other) = (Some(ImageUser::Id(0)), Some(ImageUser::Id(7)));
+        let (root, other) = (numbered(0), numbered(7));
         let cases = [
             (None, Some(0), None, 0, None),
             (Some(false), Some(0), None, 0, None),

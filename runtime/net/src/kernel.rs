@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -39,6 +40,16 @@ pub(crate) struct KernelSocket {
 struct Waiting {
     readers: Lock<Waiters>,
     writers: Lock<Waiters>,
+    swallowed: Swallowed,
+}
+
+/// Events that the reactor told of and no longer knows, since somebody who waits for the peer's end
+/// took them from it: there may be something to read of which nobody will be told again.
+#[derive(Debug, Default)]
+struct Swallowed {
+    events: AtomicU64,
+    /// How many of them were before a receive that found nothing.
+    settled: AtomicU64,
 }
 
 /// Wakes the readers.
@@ -191,9 +202,14 @@ impl KernelSocket {
             } else {
                 RecvFlags::empty()
             };
-        self.attempt(Interest::READABLE, |fd| {
+        let swallowed = self.waiting.swallowed.so_far();
+        let received = self.attempt(Interest::READABLE, |fd| {
             Ok(rustix::net::recv(fd, &mut *into, flags)?.1)
-        })
+        });
+        if received == Err(NetError::WouldBlock) {
+            self.waiting.swallowed.settle(swallowed);
+        }
+        received
     }
 
     pub(crate) fn receive_from(&self, into: &mut [u8]) -> Result<(usize, SocketAddr), NetError> {
@@ -271,7 +287,30 @@ impl KernelSocket {
     pub(crate) fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.waiting.readers.lock().add(cx.waker());
         let mut reactor = Context::from_waker(&self.read_waker);
-        self.socket.poll_read_ready(&mut reactor).map(drop)
+        let heard = self.socket.poll_read_ready(&mut reactor).map(drop);
+        match self.waiting.swallowed.is_open() {
+            true => Poll::Ready(()),
+            false => heard,
+        }
+    }
+
+    /// Ready once the peer sends no more, or the connection is over, whatever there is to read
+    /// before. Asks the reactor only, and not the kernel.
+    pub(crate) fn poll_peer_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waiting.readers.lock().add(cx.waker());
+        let mut reactor = Context::from_waker(&self.read_waker);
+        loop {
+            match std::task::ready!(self.socket.poll_read_ready(&mut reactor)) {
+                Ok(mut guard) if !guard.ready().is_read_closed() => {
+                    // Else the reactor would have nothing new to tell. The end is new to it, also
+                    // where there is something to read.
+                    self.waiting.swallowed.add();
+                    guard.clear_ready();
+                }
+                // An error is the reactor's end.
+                _ => return Poll::Ready(()),
+            }
+        }
     }
 
     /// As [`KernelSocket::poll_readable`] for UDP, where an answer may also be ECONNREFUSED.
@@ -365,6 +404,31 @@ impl AsFd for KernelSocket {
     }
 }
 
+// === impl Swallowed ===
+
+impl Swallowed {
+    /// One more, before the reactor forgets it.
+    fn add(&self) {
+        self.events.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn so_far(&self) -> u64 {
+        self.events.load(Ordering::Acquire)
+    }
+
+    /// A receive found nothing that began after so many.
+    fn settle(&self, events: u64) {
+        if self.settled.load(Ordering::Relaxed) < events {
+            self.settled.fetch_max(events, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether there is one of which no receive knows yet.
+    fn is_open(&self) -> bool {
+        self.settled.load(Ordering::Acquire) < self.so_far()
+    }
+}
+
 // === impl WakeReaders, WakeAll ===
 
 impl Wake for WakeReaders {
@@ -385,7 +449,35 @@ impl Wake for WakeAll {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::io::Write as _;
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_keeps_nothing_from_those_who_read() {
+        let (mut peer, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let socket = KernelSocket::watch(ours.into(), &Handle::current()).unwrap();
+        let receive = || socket.receive(&mut [0; 16], false);
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(receive(), Err(NetError::WouldBlock));
+        for _ in 0..2 {
+            peer.write_all(b"news").unwrap();
+            poll_fn(|cx| socket.poll_heard(cx)).await;
+            assert!(socket.poll_peer_ended(&mut context).is_pending());
+            assert!(socket.poll_heard(&mut context).is_ready(), "it may try");
+            assert_eq!(receive(), Ok(4));
+            assert_eq!(receive(), Err(NetError::WouldBlock));
+            assert!(socket.poll_heard(&mut context).is_pending(), "it has");
+        }
+        peer.write_all(b"the last").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        poll_fn(|cx| socket.poll_peer_ended(cx)).await;
+        assert_eq!((receive(), receive()), (Ok(8), Ok(0)));
+    }
 
     /// What is set, and what is set back, reaches the kernel.
     #[test]

@@ -55,7 +55,7 @@ pub use peers::{Asked, Peers};
 pub use pod::{HostTarget, OpenDoor, PodNet, node_addresses};
 pub use range::PodRange;
 pub use steer::{Binder, Lane, Steer, SteerError, Steering};
-pub use stream::TcpStream;
+pub use stream::{PeerEnd, TcpStream};
 pub use switch::{Listening, Notice, Observer, Switch, SwitchConfig};
 pub use tcp::{Family, TcpIncoming, TcpListener, TcpSocket};
 pub use udp::UdpSocket;

@@ -48,6 +48,15 @@ struct End {
     _claim: Option<PortClaim>,
 }
 
+/// How the other side of a connection has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerEnd {
+    /// It sends no more. It may have closed, or wait for what it is sent: that cannot be told.
+    Finished,
+    /// The connection is over: reset, failed, or ended by both sides.
+    Broken,
+}
+
 /// The two addresses of a connection as its owner sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Addresses {
@@ -199,6 +208,15 @@ impl TcpStream {
         match &self.0.link {
             Link::Memory(end) => end.poll_read_ready(cx),
             Link::Kernel(end) => end.poll_read_again(cx),
+        }
+    }
+
+    /// Ready once the other side has ended, whether or not what it sent before is read: for whoever
+    /// does not read meanwhile.
+    pub fn poll_peer_ended(&self, cx: &mut Context<'_>) -> Poll<PeerEnd> {
+        match &self.0.link {
+            Link::Memory(end) => end.poll_peer_ended(cx),
+            Link::Kernel(end) => end.poll_peer_ended(cx),
         }
     }
 

@@ -20,7 +20,7 @@ use model::Pod;
 use model::container::Container;
 use model::pod::{Identity, RestartPolicy};
 use model::runtime::WasmImage;
-use model::security::ImageUser;
+use model::security::{ImageUser, UserName};
 use model::status::{ContainerState, ContainerStatus};
 use tokio::sync::broadcast;
 
@@ -148,10 +148,10 @@ impl Images for Gallery {
                 cmd: vec!["from-image".to_owned()],
                 env: vec![("FROM".to_owned(), "image".to_owned())],
                 working_dir: "/image".to_owned(),
-                user: want
-                    .reference
-                    .starts_with("named")
-                    .then(|| ImageUser::Name("app".to_owned(), None)),
+                user: want.reference.starts_with("named").then(|| ImageUser {
+                    name: UserName::Name("app".to_owned(), None),
+                    unknown_group: None,
+                }),
                 image_id: format!("sha256:{}", want.reference),
                 broken: want
                     .reference

@@ -20,6 +20,7 @@ use crate::volume::files::FileSet;
 use crate::volume::{Body, Opened, Volume, to_guest, unique};
 use crate::{FsError, VolumeError, path};
 
+mod real_path;
 mod sub_path;
 mod tree;
 
@@ -91,10 +92,12 @@ impl MountTable {
     }
 
     /// The same with an empty directory of the container's own at an absolute path, which its
-    /// image's files lack: it may be written to, as far as the root's size limit allows.
+    /// image's files lack: it may be written to, as far as the root's size limit allows. Links above
+    /// it are followed, so that nothing of the image is hidden; where they lead into a mount, or
+    /// nowhere, the table is one without it. Looks at the disk.
     ///
     /// # Errors
-    /// As [`Self::new`]; where something is mounted at the path.
+    /// As [`Self::new`]; a path that Kubernetes would refuse for a mount; where something is there.
     pub fn with_directory(
         volumes: &PodVolumes,
         root: RootSpec,
@@ -102,7 +105,22 @@ impl MountTable {
         path: &str,
     ) -> Result<Self, VolumeError> {
         let (container, limit) = (root.container.clone(), root.size_limit);
+        let wrong = |problem| VolumeError::Path {
+            volume: format!("directory of {container}"),
+            field: "workingDir",
+            path: path.to_owned(),
+            problem,
+        };
         let mut table = Table::new(volumes, root, mounts)?;
+        let names = path::names(path).map_err(wrong)?;
+        let names = match real_path::names(&table, names) {
+            Ok(names) if table.tree.nearest(&names) == Some(0) => names,
+            // Whoever makes it there, or fails to, says why.
+            _ => return Ok(Self(Arc::new(table))),
+        };
+        if !table.tree.insert(&names, table.mounts.len()) {
+            return Err(wrong("must be no mount"));
+        }
         let directory = Arc::new(Volume::with(
             &format!("directory of {container}"),
             LimitedPlace::Container(container),
@@ -110,16 +128,6 @@ impl MountTable {
             limit,
             Arc::clone(volumes.observer()),
         ));
-        let wrong = |problem| VolumeError::Path {
-            volume: directory.name().to_owned(),
-            field: "workingDir",
-            path: path.to_owned(),
-            problem,
-        };
-        let names = path::names(path).map_err(wrong)?;
-        if !table.tree.insert(&names, table.mounts.len()) {
-            return Err(wrong("must be no mount"));
-        }
         table.own.push(Arc::clone(&directory));
         table.mounts.push(Mount {
             volume: directory,

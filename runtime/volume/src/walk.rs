@@ -29,7 +29,7 @@ use crate::table::{Found, Table};
 use crate::volume::PLACE;
 
 /// Most links on one path, as in Linux.
-const LINKS: u32 = 40;
+pub(crate) const LINKS: u32 = 40;
 /// Longest trail: each place on it is an open descriptor of the node. Plain paths are not bound by
 /// it, `openat2` takes them at once.
 const TRAIL: usize = 128;

@@ -111,12 +111,13 @@ fn a_packed_image_is_listed_inspected_run_and_removed() -> anyhow::Result<()> {
         told["compiled"] == true && told["kind"] == "artifact",
         "{told}"
     );
-    images.good(&["tag", "r.example/hello:1", "other"])?;
+    let digest = listed["digest"].as_str().unwrap_or_default();
+    images.good(&["tag", digest, "other"])?;
     let digests = images.good(&["ls", "--quiet"])?;
     let digests: Vec<&str> = digests.lines().collect();
     ensure!(digests.len() == 2, "{digests:?}");
-    let told = images.good(&["inspect", digests[0]])?;
-    ensure!(told.contains(digests[0]), "{told}");
+    let told = images.good(&["inspect", digest])?;
+    ensure!(told.contains(digest), "{told}");
     let gone: Vec<&str> = ["rm"].into_iter().chain(digests).collect();
     let gone = images.good(&gone)?;
     for name in ["other:latest", "r.example/hello:1"] {
@@ -125,6 +126,19 @@ fn a_packed_image_is_listed_inspected_run_and_removed() -> anyhow::Result<()> {
     ensure!(gone.contains("Deleted: 3 blobs"), "{gone}");
     let error = images.bad(&["inspect", "r.example/hello:1"])?;
     ensure!(error.contains("pull it first"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn no_registry_is_told_to_have_what_a_digest_alone_names() -> anyhow::Result<()> {
+    let (_home, images) = room()?;
+    let digits = "0".repeat(64);
+    for digest in [digits.as_str(), &format!("sha256:{digits}")] {
+        for command in [&["inspect", digest][..], &["tag", digest, "other"]] {
+            let error = images.bad(command)?;
+            ensure!(error.contains("no such image here"), "{command:?}: {error}");
+        }
+    }
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-use crate::registries::{NPM, PYTHON, install_once, is_newer, npm_ci, python_environment};
+use crate::registries::{Changed, NPM, PYTHON, install_once, is_newer, npm_ci, python_environment};
 use crate::skipped::{built, skip};
 use crate::step::exec;
 use crate::toolchain::{Program, ensure_programs, root};
@@ -93,8 +93,13 @@ impl Language {
         }
         let compiler = root().join("target/languages").join(self.name);
         let install = || (self.install)(&folder, &compiler);
-        if let Err(error) = install_once(&compiler, &folder.join(self.pin), install) {
-            return skip(&program, &format!("its compiler cannot be had: {error:#}"));
+        match install_once(&compiler, &folder.join(self.pin), install) {
+            Ok(()) => {}
+            // Nobody is to take that for a machine that lacks something.
+            Err(error) if error.is::<Changed>() => return Err(error),
+            Err(error) => {
+                return skip(&program, &format!("its compiler cannot be had: {error:#}"));
+            }
         }
         let mut compile = (self.compile)(&compiler, &program);
         let mut help = Command::new(compile.get_program());

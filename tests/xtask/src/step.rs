@@ -1,6 +1,6 @@
 //! Steps of a command: named, timed, and stopped at the first that fails.
 
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -17,11 +17,7 @@ pub(crate) struct Steps {
 
 /// Shows a command, runs it with our own standard streams, and fails when it does.
 pub(crate) fn exec(command: &mut Command) -> anyhow::Result<()> {
-    let shown = shown(command);
-    match folder(command) {
-        Some(folder) => println!("   $ (cd {folder} && {shown})"),
-        None => println!("   $ {shown}"),
-    }
+    let shown = show(command);
     let status = command
         .status()
         .with_context(|| format!("`{shown}` could not be started"))?;
@@ -29,6 +25,33 @@ pub(crate) fn exec(command: &mut Command) -> anyhow::Result<()> {
         bail!("`{shown}` ended with {status}");
     }
     Ok(())
+}
+
+/// The same of a command whose complaints are of interest: they are shown when it has ended, and are
+/// part of the error.
+pub(crate) fn exec_heard(command: &mut Command) -> anyhow::Result<()> {
+    let shown = show(command);
+    let ended = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .and_then(Child::wait_with_output)
+        .with_context(|| format!("`{shown}` could not be started"))?;
+    let heard = String::from_utf8_lossy(&ended.stderr);
+    eprint!("{heard}");
+    if !ended.status.success() {
+        bail!("`{shown}` ended with {}: {}", ended.status, heard.trim());
+    }
+    Ok(())
+}
+
+/// Shows a command, and answers how.
+fn show(command: &Command) -> String {
+    let shown = shown(command);
+    match folder(command) {
+        Some(folder) => println!("   $ (cd {folder} && {shown})"),
+        None => println!("   $ {shown}"),
+    }
+    shown
 }
 
 /// The command as a person would type it: variables it adds, program, arguments.

@@ -3,7 +3,6 @@
 use engine::cache::CodePaths;
 use engine::image::missing;
 use image::inspect::{Inspection, Program};
-use image::pull::PullError;
 use image::{inspect, pull};
 use serde_json::json;
 
@@ -13,14 +12,7 @@ use crate::options::Inspect;
 /// Shows what an image is.
 pub(super) fn inspect(room: &Room, options: &Inspect) -> anyhow::Result<()> {
     let lease = room.store.lease()?;
-    let named = match options.image.find(&room.store)?.into_iter().next() {
-        Some(record) => Some(record.reference.parse()?),
-        // Content may be here under another name than that of its digest.
-        None => options.image.reference().cloned(),
-    };
-    let Some(reference) = named else {
-        return Err(PullError::Absent(options.image.to_string()).into());
-    };
+    let reference = room.named(&options.image)?;
     let image = pull::local(&room.store, &lease, &reference)?;
     let told = inspect::inspect(&room.store, &image)?;
     let code = CodePaths::new(room.data.code());

@@ -91,7 +91,7 @@ fn about(room: &Room, record: &Record) -> (&'static str, Option<u64>) {
 /// Lets another name lead to an image; prints it.
 pub(super) fn tag(room: &Room, options: &Tag) -> anyhow::Result<()> {
     let lease = room.store.lease()?;
-    let image = pull::local(&room.store, &lease, &options.source)?;
+    let image = pull::local(&room.store, &lease, &room.named(&options.source)?)?;
     room.store.name(&options.name, &image.target)?;
     say(&format!(
         "{} {}",
@@ -135,10 +135,7 @@ pub(super) fn rm(room: &Room, options: &Rm) -> anyhow::Result<()> {
         ))?;
     }
     if !absent.is_empty() {
-        bail!(
-            "{}: no such image here; see `wasmpod image ls`",
-            absent.join(", ")
-        );
+        return Err(super::absent(&absent.join(", ")));
     }
     Ok(())
 }

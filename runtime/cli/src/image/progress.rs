@@ -77,6 +77,9 @@ impl State {
                 self.here += bytes;
                 self.turn();
             }
+            Step::Hashing(digest) => {
+                self.line(&format!("{digest}: is here, hashing it"));
+            }
             Step::Waiting(digest) => {
                 self.line(&format!("{digest}: somebody else fetches it, waiting"));
             }

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use image::progress::Progress;
+use image::pull::Present;
 use image::{pull, push};
 use tokio::runtime::Runtime;
 
@@ -15,15 +16,12 @@ pub(super) fn pull(room: &Room, options: &Transfer) -> anyhow::Result<()> {
     let (keyring, lease) = (super::keyring(), room.store.lease()?);
     let shown = Shown::start(!options.quiet);
     let image = runtime()?.block_on(async {
-        let (client, progress) = (super::client(), progress(&shown));
-        let pull = || pull::pull(&client, &room.store, &lease, reference, &keyring, &progress);
-        let image = pull().await?;
-        let (whole, found) = (room.store.clone(), image.clone());
-        let mending = whole.aside(move |store| pull::mend(store, &found));
-        match mending.await? {
-            true => pull().await,
-            false => Ok(image),
-        }
+        let (client, progress, present) = (super::client(), progress(&shown), Present::Hashed);
+        let store = &room.store;
+        pull::pull(
+            &client, store, &lease, reference, &keyring, &progress, present,
+        )
+        .await
     });
     shown.end();
     drop(lease);

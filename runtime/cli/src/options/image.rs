@@ -81,9 +81,9 @@ pub(crate) struct Ls {
 /// `tag`.
 #[derive(Debug, Args)]
 pub(crate) struct Tag {
-    /// The image.
-    #[arg(value_name = "REFERENCE", value_parser = reference)]
-    pub(crate) source: Reference,
+    /// The image: by name, by digest, or by at least the first 12 digits of one.
+    #[arg(value_name = "REFERENCE", value_parser = handle)]
+    pub(crate) source: Handle,
     /// What else it is called.
     #[arg(value_name = "NEW", value_parser = reference)]
     pub(crate) name: Reference,
@@ -92,7 +92,7 @@ pub(crate) struct Tag {
 /// `rm`.
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
-    /// The images: by name, by digest, or by the first 12 digits of one or more.
+    /// The images: each by name, by digest, or by at least the first 12 digits of one.
     #[arg(value_name = "REFERENCE", required_unless_present = "unused", value_parser = handle)]
     pub(crate) images: Vec<Handle>,
     /// All images that no run uses at the moment.
@@ -103,7 +103,7 @@ pub(crate) struct Rm {
 /// `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// The image: by name, by digest, or by the first 12 digits of one or more.
+    /// The image: by name, by digest, or by at least the first 12 digits of one.
     #[arg(value_name = "REFERENCE", value_parser = handle)]
     pub(crate) image: Handle,
     /// Print JSON instead of text.
@@ -117,7 +117,8 @@ pub(crate) struct Import {
     /// The archive, a directory with an OCI layout, or - for standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// What its image is called, whatever its name in there; of several, the one that has none.
+    /// What its image is called, whatever its name in there; of several, the one that has none. Without
+    /// it, one that has none is called localhost/imported@DIGEST.
     #[arg(short, long, value_name = "REFERENCE", value_parser = reference)]
     pub(crate) tag: Option<Reference>,
 }

@@ -7,11 +7,12 @@
 //! Where a guest's own memory was, it is done once that guest has ended of it: a refusal alone does
 //! not say so, because a guest with garbage collects and tries again.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use model::quantity::mebibytes;
 use model::runtime::Exit;
+use tokio::sync::Notify;
 use volume::{OverLimit, Payer};
 
 use super::Account;
@@ -41,9 +42,16 @@ pub(super) struct Memory {
     in_buckets: AtomicU64,
     /// Whether its instances were ended for want of it.
     is_over: AtomicBool,
+    /// What somebody waits for it to fall to; 0 while nobody does.
+    awaited: AtomicU64,
+    /// It has fallen to that, or the limit is another.
+    fallen: Notify,
     /// The instances that run on it; those that have ended are gone.
     victims: Mutex<Vec<Weak<dyn Victim>>>,
 }
+
+/// Somebody who waits for it to fall, until this is dropped.
+struct Awaited<'a>(&'a AtomicU64);
 
 /// A request for memory that the container's limit forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +101,9 @@ pub(crate) struct Held {
 impl Memory {
     pub(super) fn set_limit(&self, limit: Option<u64>) {
         self.limit.store(limit.unwrap_or(0), Relaxed);
+        if self.awaited.load(SeqCst) > 0 {
+            self.fallen.notify_one();
+        }
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -136,7 +147,24 @@ impl Account {
 
     /// Gives memory back.
     pub(crate) fn shrink(&self, less: u64) {
-        self.memory.used.fetch_sub(less, Relaxed);
+        let memory = &self.memory;
+        // In one order with what `falls_to` does, so that one of the two sees the other.
+        let left = memory.used.fetch_sub(less, SeqCst).saturating_sub(less);
+        let awaited = memory.awaited.load(SeqCst);
+        if awaited > 0 && left <= awaited {
+            memory.fallen.notify_one();
+        }
+    }
+
+    /// Waits until no more than so many bytes are used, or the limit is another. May end before:
+    /// whoever needs it asks again. One at a time may wait.
+    pub(crate) async fn falls_to(&self, bytes: u64) {
+        let memory = &self.memory;
+        memory.awaited.store(bytes, SeqCst);
+        let _awaited = Awaited(&memory.awaited);
+        if memory.used.load(SeqCst) > bytes {
+            memory.fallen.notified().await;
+        }
     }
 
     /// Takes memory for what the host keeps for an instance. Where there is none left, all
@@ -216,6 +244,14 @@ impl Payer for Account {
     fn give(&self, bytes: u64) {
         self.memory.in_files.fetch_sub(bytes, Relaxed);
         self.shrink(bytes);
+    }
+}
+
+// === impl Awaited ===
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, SeqCst);
     }
 }
 
@@ -376,5 +412,26 @@ mod tests {
         assert_eq!(account.stats().memory, 100, "nothing was taken");
         let exit = instance.0.lock().unwrap().take().expect("an end");
         assert_eq!((exit.code, &*exit.reason), (137, OOM_KILLED));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_memory_hears_of_it() {
+        let account = account(100);
+        account.grow(90).unwrap();
+        let waits = async |level| {
+            let falls = account.falls_to(level);
+            let fallen = tokio::time::timeout(std::time::Duration::from_secs(1), falls);
+            fallen.await.is_ok()
+        };
+        assert!(waits(90).await && !waits(50).await);
+        let (fallen, ()) = tokio::join!(waits(50), async {
+            account.shrink(30);
+            assert_eq!(account.memory.awaited.load(SeqCst), 50);
+            account.shrink(10);
+        });
+        assert!(fallen);
+        assert_eq!(account.memory.awaited.load(SeqCst), 0, "nobody waits");
+        account.shrink(50);
+        assert!(waits(1).await);
     }
 }

@@ -239,6 +239,12 @@ impl Queue {
         quiet
     }
 
+    /// Whether a guest has kept its worker since the last tick: that one may be the one which was to
+    /// listen to sockets, and it hands that to nobody.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.running > 0 && self.polls == self.polls_at_tick
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped
     }

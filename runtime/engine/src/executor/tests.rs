@@ -162,3 +162,60 @@ fn no_task_is_left_lying_whether_workers_sleep_or_look() {
         }
     }
 }
+
+/// Whether two guests can run at the same time here.
+fn has_two_threads() -> bool {
+    thread::available_parallelism().is_ok_and(|n| n.get() > 1)
+}
+
+#[test]
+fn timers_are_heard_while_a_guest_keeps_the_thread_that_heard_of_it() {
+    if !has_two_threads() {
+        return;
+    }
+    for _ in 0..20 {
+        let executor = Executor::start().expect("threads");
+        let (sender, receiver) = mpsc::channel();
+        let (other, wanted) = mpsc::channel();
+        let keeps = async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            // As a call into the host does that takes long.
+            wanted.recv_timeout(PATIENCE)
+        };
+        executor.spawn(account(100, None), keeps, move |result| {
+            sender.send(result).expect("a receiver")
+        });
+        let waits = async { tokio::time::sleep(Duration::from_millis(10)).await };
+        executor.spawn(account(100, None), waits, move |_| {
+            other.send(()).expect("a receiver")
+        });
+        assert_eq!(receiver.recv_timeout(PATIENCE), Ok(Some(Ok(()))));
+    }
+}
+
+#[test]
+fn a_guest_that_wakes_two_and_keeps_its_thread_runs_beside_one_of_them() {
+    if !has_two_threads() {
+        return;
+    }
+    let executor = Arc::new(Executor::start().expect("threads"));
+    for _ in 0..20 {
+        let (sender, receiver) = mpsc::channel();
+        let (other, wanted) = mpsc::channel();
+        let spawner = Arc::clone(&executor);
+        let wakes = async move {
+            for _ in 0..2 {
+                let other = other.clone();
+                spawner.spawn(account(100, None), async {}, move |_| {
+                    // The second one's comes when nobody listens any more.
+                    let _ = other.send(());
+                });
+            }
+            wanted.recv_timeout(PATIENCE)
+        };
+        executor.spawn(account(100, None), wakes, move |result| {
+            sender.send(result).expect("a receiver")
+        });
+        assert_eq!(receiver.recv_timeout(PATIENCE), Ok(Some(Ok(()))));
+    }
+}

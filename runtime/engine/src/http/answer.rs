@@ -15,6 +15,8 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::connection::Busy;
 use super::deadline::Deadline;
+use super::length::Measured;
+use super::pace::Pace;
 
 /// The body of an answer.
 pub(super) struct AnswerBody {
@@ -24,7 +26,7 @@ pub(super) struct AnswerBody {
 }
 
 enum Content {
-    Guest { body: WasiBody, course: Arc<Course> },
+    Guest { body: Measured, course: Arc<Course> },
     Text(Full<Bytes>),
 }
 
@@ -37,6 +39,8 @@ pub(super) struct Course {
     gone: Notify,
     /// Until when there has to be a head.
     deadline: Deadline,
+    /// How the client takes it.
+    pace: Arc<Pace>,
 }
 
 /// Cuts the course of a guest that is dropped before it was done.
@@ -58,7 +62,7 @@ type BodyError = Box<dyn std::error::Error + Send + Sync>;
 // === impl AnswerBody ===
 
 impl AnswerBody {
-    pub(super) fn of_guest(body: WasiBody, course: Arc<Course>, busy: Busy) -> Self {
+    pub(super) fn of_guest(body: Measured, course: Arc<Course>, busy: Busy) -> Self {
         Self::new(Content::Guest { body, course }, busy)
     }
 
@@ -72,14 +76,15 @@ impl AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.content {
-            Content::Guest { body, course } => {
-                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-                Poll::Ready(match frame {
-                    Some(frame) => Some(frame.map_err(Into::into)),
-                    None if course.is_cut() => Some(Err(Cut.into())),
-                    None => None,
-                })
-            }
+            Content::Guest { body, course } => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(frame)) => Poll::Ready(Some(frame.map_err(Into::into))),
+                // Also where a stream of the host's may still bring something.
+                Poll::Ready(None) | Poll::Pending if course.is_cut() => {
+                    Poll::Ready(Some(Err(Cut.into())))
+                }
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
             Content::Text(text) => Pin::new(text)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
@@ -129,6 +134,16 @@ impl Drop for AnswerBody {
 // === impl Course ===
 
 impl Course {
+    /// One that begins now.
+    pub(super) fn new(pace: &Arc<Pace>) -> Self {
+        Self {
+            cut: AtomicBool::new(false),
+            gone: Notify::new(),
+            deadline: Deadline::default(),
+            pace: Arc::clone(pace),
+        }
+    }
+
     /// There is no body, and will be none.
     pub(super) fn has_no_body(&self) {
         self.gone.notify_one();
@@ -144,7 +159,13 @@ impl Course {
         &self.deadline
     }
 
-    fn is_cut(&self) -> bool {
+    /// How the client takes the answer.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Whether its guest ended before it was done.
+    pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire)
     }
 }
@@ -238,6 +259,8 @@ pub(super) fn status_of(error: &Error) -> StatusCode {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn empty() -> WasiBody {
@@ -253,9 +276,42 @@ mod tests {
                 uncut.keep();
             }
             drop(uncut);
-            let body = AnswerBody::of_guest(empty(), Arc::clone(&course), Busy::default());
+            let body = Measured::new(empty(), &HeaderMap::new(), |_| {});
+            let body = AnswerBody::of_guest(body, Arc::clone(&course), Busy::default());
             assert_eq!(body.collect().await.is_ok(), done);
             course.body_gone().await;
+        }
+    }
+
+    /// A body of which nothing comes.
+    struct Silent;
+
+    impl Body for Silent {
+        type Data = Bytes;
+        type Error = Error;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_silent_body_is_cut_with_its_guest() {
+        for done in [true, false] {
+            let course = Arc::new(Course::default());
+            let mut uncut = Uncut::new(Arc::clone(&course));
+            if done {
+                uncut.keep();
+            }
+            drop(uncut);
+            let silent = Measured::new(Silent.boxed_unsync(), &HeaderMap::new(), |_| {});
+            let mut body = AnswerBody::of_guest(silent, course, Busy::default());
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            let is_pending = Pin::new(&mut body).poll_frame(&mut context).is_pending();
+            assert_eq!(is_pending, done);
         }
     }
 

@@ -4,13 +4,17 @@
 //! serving ──drain──> no new stream for those of HTTP/2; answers of HTTP/1.1 say `Connection: close`
 //!    │                  └──listener closed──> what runs is answered, and no more ──> end
 //!    ├─ nothing for IDLE ──> end
-//!    └─ an answer of HTTP/2 that its client does not take ──> cut
+//!    ├─ an answer of HTTP/1.1 before its request was read to the end ──> end, in stages
+//!    ├─ an answer of HTTP/2 that its client does not take ──> cut
+//!    └─ its client has broken off, or ended and heard nothing for AFTERWARDS ──> cut
 //! ```
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
@@ -19,12 +23,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use net::TcpStream;
+use net::{PeerEnd, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::answer::AnswerBody;
 use super::limits;
+use super::linger::{Unread, Watched, linger};
 use super::pace::Pace;
 use super::patience::Patient;
 use super::server::{Phase, Server};
@@ -44,6 +49,10 @@ struct Activity {
     is_http2: AtomicBool,
     /// One has come now, to a server that drains.
     late: Notify,
+    /// When the client was found to have sent all that it sends.
+    finished: OnceLock<Instant>,
+    /// Whether the last of HTTP/1.1 was read to its end.
+    unread: Unread,
 }
 
 /// How a connection is to end.
@@ -89,13 +98,22 @@ pub(super) fn builder(tasks: Beside) -> Builder<Beside> {
 /// Serves a connection to its end.
 pub(super) async fn serve(server: Arc<Server>, stream: TcpStream) {
     let activity = Arc::new(Activity::new());
+    let end = converse(server, stream.clone(), &activity).await;
+    if end == End::Gently && activity.is_unread() {
+        linger(stream).await;
+    }
+}
+
+/// Serves a connection until there is nothing more to say on it.
+async fn converse(server: Arc<Server>, stream: TcpStream, activity: &Arc<Activity>) -> End {
     let mut phase = server.phase();
+    let client = stream.clone();
     let stream = TokioIo::new(Patient::new(stream, limits::STALLED));
     let service = {
-        let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
+        let (server, activity) = (Arc::clone(&server), Arc::clone(activity));
         service_fn(move |request| {
             let busy = Busy::new(&activity, request_is_http2(&request));
-            answer(Arc::clone(&server), request, busy)
+            answer(Arc::clone(&server), Arc::clone(&activity), request, busy)
         })
     };
     let mut connection = pin!(server.builder().serve_connection(stream, service));
@@ -104,13 +122,21 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream) {
         tokio::select! {
             biased;
             // How it ended is the client's business: what went wrong inside has been told.
-            _ = connection.as_mut() => return,
+            ended = activity.unread.drive(connection.as_mut()) => match ended {
+                Ok(()) => return End::Gently,
+                Err(_) => return End::Cut,
+            },
             end = activity.ends(&mut phase, ending) => match end {
                 End::Gently => {
                     ending = Some(Instant::now());
+                    activity.forget_unread();
                     connection.as_mut().graceful_shutdown();
                 }
-                End::Cut => return,
+                End::Cut => return End::Cut,
+            },
+            end = activity.client_ends(&client), if !activity.is_finished() => match end {
+                PeerEnd::Finished => activity.finishes(),
+                PeerEnd::Broken => return End::Cut,
             },
         }
     }
@@ -122,15 +148,23 @@ fn request_is_http2(request: &Request<Incoming>) -> bool {
 
 async fn answer(
     server: Arc<Server>,
+    activity: Arc<Activity>,
     request: Request<Incoming>,
     busy: Busy,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let is_http2 = request_is_http2(&request);
     if is_http2 && server.phase_now() != Phase::Serving {
-        busy.is_late();
+        activity.late.notify_one();
     }
+    let request = request.map(|body| Watched::new(body, activity.unread.clone()));
     let mut answer = Arc::clone(&server).answer(request, busy).await;
-    if !is_http2 && server.phase_now() != Phase::Serving {
+    if is_http2 {
+        return Ok(answer);
+    }
+    if activity.unread.is_some() {
+        activity.unread.settle().await;
+    }
+    if server.phase_now() != Phase::Serving {
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(CONNECTION, close);
     }
@@ -148,7 +182,45 @@ impl Activity {
             is_asked: AtomicBool::new(false),
             is_http2: AtomicBool::new(false),
             late: Notify::new(),
+            finished: OnceLock::new(),
+            unread: Unread::default(),
         }
+    }
+
+    /// Whether its client may still be sending what nobody reads. Over HTTP/2 it may go on.
+    fn is_unread(&self) -> bool {
+        self.unread.is_some() && !self.is_http2.load(Relaxed)
+    }
+
+    /// Where nothing is asked, hyper has taken what was not read of the last request: else it would
+    /// have closed.
+    fn forget_unread(&self) {
+        if self.idle_since().is_some() {
+            self.unread.clear();
+        }
+    }
+
+    /// Waits until the client has ended. hyper hears of it itself unless it answers over HTTP/1:
+    /// then it does not read, since the client may have said all and wait.
+    async fn client_ends(&self, client: &TcpStream) -> PeerEnd {
+        poll_fn(|cx| {
+            let is_heard = self.is_http2.load(Relaxed) || self.open().is_empty();
+            match is_heard {
+                true => Poll::Pending,
+                false => client.poll_peer_ended(cx),
+            }
+        })
+        .await
+    }
+
+    /// The client has sent all that it sends.
+    fn finishes(&self) {
+        // It was not before.
+        let _ = self.finished.set(Instant::now());
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished.get().is_some()
     }
 
     /// Waits until the connection shall take no further request, or, where it has been `ending`
@@ -156,6 +228,7 @@ impl Activity {
     async fn ends(&self, phase: &mut watch::Receiver<Phase>, ending: Option<Instant>) -> End {
         loop {
             let now = *phase.borrow_and_update();
+            self.look_at_answers();
             let end = match ending {
                 None => self.end(now),
                 Some(since) => self.is_over(now, since).then_some(End::Cut),
@@ -173,7 +246,7 @@ impl Activity {
 
     /// Whether one that serves shall end.
     fn end(&self, phase: Phase) -> Option<End> {
-        if self.is_stalled() {
+        if self.is_stalled() || self.is_forsaken() {
             return Some(End::Cut);
         }
         let is_called_off = match phase {
@@ -196,7 +269,7 @@ impl Activity {
         let is_left = self
             .idle_since()
             .is_some_and(|since| is_past(since.max(ending) + limits::STALLED));
-        never_asked || is_left || self.is_stalled()
+        never_asked || is_left || self.is_stalled() || self.is_forsaken()
     }
 
     /// Whether the client does not take one of its answers. Of HTTP/1.1 the stream tells, and
@@ -206,14 +279,44 @@ impl Activity {
             .is_some_and(|since| is_past(since + limits::STALLED))
     }
 
+    /// Whether the client, which may only have said all, or have left, has heard nothing of an
+    /// answer for too long since.
+    fn is_forsaken(&self) -> bool {
+        self.longest_silence()
+            .is_some_and(|since| is_past(since + limits::AFTERWARDS))
+    }
+
+    /// Gives up those answers that nobody would end.
+    fn look_at_answers(&self) {
+        for pace in self.open().iter() {
+            pace.look();
+        }
+    }
+
     /// The first moment at which something may have to end of which nobody tells. What begins later
     /// than now is not due before.
     fn look_again(&self, ending: Option<Instant>) -> Instant {
-        match (self.idle_since(), ending) {
+        let due = match (self.idle_since(), ending) {
             (Some(since), None) => since + limits::IDLE,
             (Some(since), Some(ending)) => since.max(ending) + limits::STALLED,
             (None, _) => self.oldest_piece().unwrap_or_else(Instant::now) + limits::STALLED,
+        };
+        match self.is_finished() {
+            true => {
+                let silence = self.longest_silence().unwrap_or_else(Instant::now);
+                due.min(silence + limits::AFTERWARDS)
+            }
+            false => due,
         }
+    }
+
+    /// Since when the client hears nothing of the answer that is silent for longest, where that
+    /// counts: from its end on.
+    fn longest_silence(&self) -> Option<Instant> {
+        let finished = *self.finished.get()?;
+        let open = self.open();
+        let silences = open.iter().filter_map(|pace| pace.silent_since());
+        silences.min().map(|since| since.max(finished))
     }
 
     /// Since when the piece that waits longest for the client waits, where that counts.
@@ -253,6 +356,8 @@ impl Busy {
         activity.is_asked.store(true, Relaxed);
         if is_http2 {
             activity.is_http2.store(true, Relaxed);
+        } else {
+            activity.unread.clear();
         }
         Self {
             activity: Some(Arc::clone(activity)),
@@ -261,14 +366,8 @@ impl Busy {
     }
 
     /// How the answer is taken.
-    pub(super) fn pace(&self) -> &Pace {
+    pub(super) fn pace(&self) -> &Arc<Pace> {
         &self.pace
-    }
-
-    fn is_late(&self) {
-        if let Some(activity) = &self.activity {
-            activity.late.notify_one();
-        }
     }
 }
 
@@ -285,6 +384,9 @@ impl Drop for Busy {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body_util::Full;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -310,6 +412,30 @@ mod tests {
             let end = activity.end(phase);
             assert_eq!(end.is_some(), ends, "{phase:?}, {is_http2}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_not_read_of_a_request_counts_until_hyper_has_taken_it() {
+        let activity = Arc::new(Activity::new());
+        let unread = || {
+            drop(Watched::new(
+                Full::<Bytes>::from("x"),
+                activity.unread.clone(),
+            ))
+        };
+        let busy = Busy::new(&activity, false);
+        unread();
+        activity.forget_unread();
+        assert!(activity.is_unread(), "it is not answered yet");
+        drop(busy);
+        activity.forget_unread();
+        assert!(!activity.is_unread(), "another could have been asked");
+        unread();
+        let busy = Busy::new(&activity, false);
+        assert!(!activity.is_unread(), "another was asked");
+        unread();
+        drop((busy, Busy::new(&activity, true)));
+        assert!(!activity.is_unread(), "of HTTP/2 it is a stream's business");
     }
 
     #[tokio::test(start_paused = true)]
@@ -345,6 +471,49 @@ mod tests {
             assert_eq!(ended.ok(), wanted, "{is_http2}, {ending}");
             // Neither early nor late, and without looking in between.
             assert!(!is_http2 || begun.elapsed() == limits::STALLED, "{ending}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_said_all_waits_for_his_answer_and_not_for_ever() {
+        let (short, long) = (limits::AFTERWARDS / 2, limits::AFTERWARDS * 2);
+        for (pauses, is_begun, wanted) in [
+            // Before the head it is the guest's time that counts.
+            (&[limits::ANSWER][..], false, None),
+            (&[short; 9], true, None),
+            (&[short, long], true, Some(End::Cut)),
+        ] {
+            let activity = Arc::new(Activity::new());
+            let phases = watch::Sender::new(Phase::Serving);
+            let mut phase = phases.subscribe();
+            let busy = Busy::new(&activity, false);
+            let gives = || {
+                busy.pace().given();
+                busy.pace().awaited();
+            };
+            if is_begun {
+                gives();
+                tokio::time::advance(limits::AFTERWARDS * 3).await;
+            }
+            assert_eq!(activity.end(Phase::Serving), None, "a client that listens");
+            activity.finishes();
+            let begun = Instant::now();
+            let work = async {
+                for pause in pauses {
+                    tokio::time::sleep(*pause).await;
+                    if is_begun {
+                        gives();
+                    }
+                }
+            };
+            let ended = tokio::select! {
+                biased;
+                end = activity.ends(&mut phase, None) => Some(end),
+                () = work => None,
+            };
+            assert_eq!(ended, wanted, "{pauses:?} {is_begun}");
+            let is_in_time = begun.elapsed() == short + limits::AFTERWARDS;
+            assert!(wanted.is_none() || is_in_time, "{:?}", begun.elapsed());
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Header fields that guests make the host hold, and pieces of bodies, charged to their containers.
 //!
 //! A charge lies in the bytes themselves, and so goes wherever these go: from the guest's own object
-//! into a request, from there to hyper, and back to the account once the last of them lets go. wasmtime-wasi-http makes the values itself; the four functions that make any are ours.
+//! into a request, from there to hyper, and back to the account once the last of them lets go.
+//! wasmtime-wasi-http makes the values itself; the four functions that make any are ours.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ struct Paid<B> {
 pub(super) struct ChargedBody<B> {
     body: B,
     account: Arc<Account>,
+    /// What trailers without a value cost.
+    trailers: Option<Held>,
 }
 
 /// Why fields stay as they are.
@@ -243,7 +246,8 @@ where
 }
 
 /// Charges fields that came from outside, and so many bytes that lie beside them. Their values no
-/// longer hold the buffer that they were read into.
+/// longer hold the buffer that they were read into. Gives the charge where there is no byte of a
+/// value to hold it.
 ///
 /// # Errors
 /// When the container may not take so much.
@@ -251,13 +255,17 @@ pub(super) fn charge(
     account: &Arc<Account>,
     fields: &mut HeaderMap,
     beside: usize,
-) -> Result<(), OutOfMemory> {
+) -> Result<Option<Held>, OutOfMemory> {
     let names: usize = fields.keys().map(|name| name.as_str().len()).sum();
     let mut values = Vec::with_capacity(fields.values().map(HeaderValue::len).sum());
     for value in fields.values_mut() {
         values.extend_from_slice(value.as_bytes());
     }
     let cost = beside + names + values.len() + ENTRY * fields.len();
+    if values.is_empty() {
+        let cost = u64::try_from(cost).unwrap_or(u64::MAX);
+        return Held::of(account, cost).map(Some);
+    }
     let mut values = paid(account, cost, values)?;
     for value in fields.values_mut() {
         let bytes = values.split_to(value.len());
@@ -267,7 +275,7 @@ pub(super) fn charge(
             *value = same;
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 // === impl Paid ===
@@ -282,15 +290,21 @@ impl<B: AsRef<[u8]>> AsRef<[u8]> for Paid<B> {
 
 impl<B> ChargedBody<B> {
     pub(super) fn new(body: B, account: Arc<Account>) -> Self {
-        Self { body, account }
+        Self {
+            body,
+            account,
+            trailers: None,
+        }
     }
 
     /// Charges what has come; where it is too much, the container ends.
-    fn charge(&self, frame: &mut Frame<Bytes>) {
+    fn charge(&mut self, frame: &mut Frame<Bytes>) {
         let charged = match frame.data_mut() {
             Some(data) => piece(&self.account, data.clone()).map(|paid| *data = paid),
             None => match frame.trailers_mut() {
-                Some(trailers) => charge(&self.account, trailers, 0),
+                Some(trailers) => {
+                    charge(&self.account, trailers, 0).map(|held| self.trailers = held)
+                }
                 None => Ok(()),
             },
         };
@@ -366,7 +380,7 @@ mod tests {
             fields.append(name, HeaderValue::from_static(value));
         }
         let before = fields.clone();
-        charge(&account, &mut fields, 100).unwrap();
+        assert!(charge(&account, &mut fields, 100).unwrap().is_none());
         assert_eq!(fields, before);
         let wanted = u64::try_from(100 + 3 * ENTRY + 6 + 8).unwrap();
         assert_eq!(account.stats().memory, wanted);
@@ -376,6 +390,23 @@ mod tests {
         drop(kept);
         assert_eq!(account.stats().memory, 0);
         assert!(charge(&account, &mut before.clone(), 10_000).is_err());
+    }
+
+    #[test]
+    fn a_head_without_a_value_is_charged_too() {
+        let account = account(10_000);
+        for (names, beside) in [(&["x-a", "x-b"][..], 100), (&[], 100), (&[], 0)] {
+            let mut fields = HeaderMap::new();
+            for name in names {
+                fields.append(*name, HeaderValue::from_static(""));
+            }
+            let held = charge(&account, &mut fields, beside).unwrap();
+            let wanted = beside + names.len() * (ENTRY + 3);
+            let charged = account.stats().memory;
+            assert_eq!(charged, u64::try_from(wanted).unwrap(), "{names:?}");
+            drop(held);
+            assert_eq!(account.stats().memory, 0, "{names:?}");
+        }
     }
 
     #[tokio::test]

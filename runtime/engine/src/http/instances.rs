@@ -11,7 +11,6 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Request;
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use wasmtime::Store;
@@ -21,6 +20,8 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use super::answer::Out;
 use super::deadline::Upload;
 use super::fields::{self, ChargedBody};
+use super::linger::RequestBody;
+use super::pace::Pace;
 use super::patience::PatientBody;
 use super::{limits, p2, p3};
 use crate::guest::Guest;
@@ -70,24 +71,26 @@ impl Serving {
         self.store.data().limiter.taken()
     }
 
-    /// Has it answer a request.
+    /// Has it answer a request, whose answer is taken at this pace.
     ///
     /// # Errors
     /// A trap, or a defect of ours; it serves no other request then.
     pub(super) async fn handle(
         &mut self,
-        mut request: Request<Upload<PatientBody<Incoming>>>,
+        mut request: Request<Upload<PatientBody<RequestBody>>>,
         out: Out,
+        pace: &Pace,
     ) -> wasmtime::Result<()> {
         self.served = self.served.saturating_add(1);
         let account = Arc::clone(&self.store.data().http.account);
         let target = request.uri().path_and_query();
         let target = target.map_or(0, |target| target.as_str().len());
-        fields::charge(&account, request.headers_mut(), target)?;
+        // As long as it is asked, where no field of it can hold that.
+        let _head = fields::charge(&account, request.headers_mut(), target)?;
         let request = request.map(|body| ChargedBody::new(body, account));
         match &self.handler {
             Handler::P2(server) => p2::handle(&mut self.store, server, request, out).await,
-            Handler::P3(server) => p3::handle(&mut self.store, server, request, out).await,
+            Handler::P3(server) => p3::handle(&mut self.store, server, request, out, pace).await,
         }
     }
 }
@@ -132,8 +135,8 @@ impl Instances {
         }
     }
 
-    /// Drops what is kept for too long, for ever.
-    pub(super) async fn keep_short(&self) -> Infallible {
+    /// Drops what is kept for too long, for ever, and tells each time that it has.
+    pub(super) async fn keep_short(&self, dropped: impl Fn()) -> Infallible {
         loop {
             let oldest = self.kept().first().map(|(since, _)| *since);
             match oldest {
@@ -141,6 +144,7 @@ impl Instances {
                 Some(since) => {
                     tokio::time::sleep_until(since + limits::KEPT).await;
                     drop(self.take_old());
+                    dropped();
                 }
             }
         }

@@ -13,6 +13,11 @@ pub(crate) const WAITING: usize = 1000;
 /// How long they wait: half of what a gateway in front does, so that the rest is left for the answer.
 pub(crate) const TURN: Duration = Duration::from_secs(30);
 
+/// How long the first of those who wait for memory does so without anything ending, before an
+/// instance is taken to need less than the largest of late did: a third of `TURN`, so that one that
+/// was large and one that takes its time do not keep out everybody.
+pub(crate) const DOUBT: Duration = Duration::from_secs(10);
+
 /// Connections of one container at once; the rest wait in the listener. A pod has 4,096 sockets,
 /// 1,024 of them in the kernel, and its other containers need some too.
 pub(crate) const CONNECTIONS: usize = 768;
@@ -63,6 +68,9 @@ pub(crate) const TEXT: usize = 1 << 10;
 /// Characters of a request's target that the container's log shows: enough to know it again.
 pub(crate) const TARGET_IN_LOG: usize = 256;
 
+/// Lines about answers that wait until the container's log takes them, each in a task of its own.
+pub(crate) const LINES: usize = 64;
+
 /// Streams of one HTTP/2 connection: what RFC 9113 wants as the least.
 pub(crate) const STREAMS: u32 = 100;
 
@@ -90,8 +98,19 @@ pub(crate) const UPLOAD: u32 = 256;
 /// as long as a gateway in front waits.
 pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 
-/// How long a guest may go on once its answer is sent, or nobody takes it any more or waits for it.
+/// How long a guest may go on once its answer is sent, or nobody takes it any more or waits for it;
+/// and how long a client that has sent all, or has closed, may hear nothing of an answer that has
+/// begun.
 pub(crate) const AFTERWARDS: Duration = Duration::from_secs(30);
+
+/// How long a client that has its answer, and still sends what it asked with, is listened to before its
+/// connection is closed: enough for it to read its answer, and little beside what a stop may take. nginx
+/// has it for the time between two pieces, and six times as much for all of them.
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes that are taken from it in that time: an upload that a guest has refused for its length, and
+/// what its container pays for is bounded.
+pub(crate) const LINGER_BYTES: usize = 64 << 20;
 
 /// How often a silent HTTP/2 connection is asked whether it is still there, and how long it has for
 /// its answer: a peer whose machine is gone holds its streams no longer.
@@ -113,5 +132,6 @@ pub(crate) const CONNECT: Duration = Duration::from_secs(30);
 /// How long the head of an answer from outside may take where the guest names no time.
 pub(crate) const FIRST_BYTE: Duration = Duration::from_secs(600);
 
-/// The same between two pieces of its body.
+/// The same between two pieces of its body; and how long nothing may come of a server's answer of
+/// whose guest no task is left: it may be such a body, handed on.
 pub(crate) const BETWEEN_BYTES: Duration = Duration::from_secs(600);

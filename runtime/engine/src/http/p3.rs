@@ -6,7 +6,8 @@
 mod texts;
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use http::Request;
 use http::header::HOST;
@@ -21,6 +22,7 @@ use wasmtime_wasi_http::p3::{self, Response};
 use wasmtime_wasi_http::{Error, FieldMapError, WasiBody, WasiHttpView as _};
 
 use super::answer::Out;
+use super::pace::Pace;
 use super::targets::add_setter;
 use super::transmission::{Gone, Transmitted, told};
 use super::{error, fields, limits};
@@ -74,16 +76,17 @@ fn add_setters(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     )
 }
 
-/// Has a server answer a request. Ends once nothing of its guest is under way, and its body is sent: that
-/// may be a stream of the host's, which needs nothing more of the guest.
+/// Has a server answer a request. Ends once nothing of its guest is under way, and its body needs
+/// the guest no more: it is whole, or sent. It may be a stream of the host's, which goes on by itself.
 ///
 /// # Errors
-/// A trap, or a defect of ours.
+/// A trap, a body of which nothing more comes, or a defect of ours.
 pub(super) async fn handle<B>(
     store: &mut Store<Guest>,
     server: &Service,
     request: Request<B>,
     out: Out,
+    pace: &Pace,
 ) -> wasmtime::Result<()>
 where
     B: Body<Data = bytes::Bytes, Error = Error> + Send + 'static,
@@ -95,37 +98,92 @@ where
     // So called it traps once nothing is left that could wake the guest; `run_concurrent` waits.
     let handler = server.wasi_http_handler().func_handle();
     let (answered,) = handler.call_async(&mut *store, (request,)).await?;
-    let (head, gone) = match answered {
+    let answer: Unsent = match answered {
         Ok(answer) => {
             let answer = store.data_mut().table.delete(answer)?;
-            let (head, gone) = whole(&mut *store, answer)?;
-            (Ok(head), Some(gone))
+            Ok(whole(&mut *store, answer)?)
         }
-        Err(code) => (Err(Error::from(error::shortened_p3(code))), None),
+        Err(code) => Err(Error::from(error::shortened_p3(code))),
+    };
+    let Some(gone) = go_on(&mut *store, answer, out).await? else {
+        return Ok(());
+    };
+    let ended = store.run_concurrent(async |_: &Accessor<Guest>| until_sent(gone, pace).await);
+    ended.await?
+}
+
+/// An answer that is not sent yet.
+type Unsent = Result<(http::Response<Transmitted<WasiBody>>, Gone), Error>;
+
+/// Has a guest go on until no task of it is left, and gives out its answer: once it has come as far
+/// as it does at once, which whoever takes the answer waits for in any case. Gives the end of the
+/// body, unless it is whole by then.
+///
+/// # Errors
+/// A trap.
+async fn go_on(
+    store: &mut Store<Guest>,
+    answer: Unsent,
+    out: Out,
+) -> wasmtime::Result<Option<Gone>> {
+    let mut ending = pin!(store.run_concurrent(async |accessor: &Accessor<Guest>| {
+        poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+    }));
+    let first = poll_fn(|cx| Poll::Ready(ending.as_mut().poll(cx))).await;
+    match first {
+        Poll::Ready(ended) => {
+            ended?;
+            Ok(give(answer, out, true))
+        }
+        Poll::Pending => {
+            let gone = give(answer, out, false);
+            ending.await?;
+            Ok(gone)
+        }
+    }
+}
+
+/// Gives out an answer. Gives the end of its body, unless it `may_be_whole` and is: then an answer
+/// without a body, or with a short one, needs its guest no more.
+fn give(answer: Unsent, out: Out, may_be_whole: bool) -> Option<Gone> {
+    let (head, gone) = match answer {
+        Ok((mut answer, gone)) => {
+            let is_whole = may_be_whole && answer.body_mut().take_early();
+            let answer = answer.map(|body| body.boxed_unsync());
+            (Ok(answer), (!is_whole).then_some(gone))
+        }
+        Err(error) => (Err(error), None),
     };
     // Nobody waits for it any more where the client has left.
     drop(out.send(head));
-    // The body, and whatever it goes on with.
-    let ended = store.run_concurrent(async |accessor: &Accessor<Guest>| {
-        poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-        if let Some(gone) = gone {
-            gone.wait().await;
-        }
-    });
-    ended.await
+    gone
+}
+
+/// Waits until a body is sent, of whose guest no task is left.
+///
+/// # Errors
+/// When it is given up: whoever could go on with it is gone.
+async fn until_sent(gone: Gone, pace: &Pace) -> wasmtime::Result<()> {
+    pace.note_unattended();
+    tokio::select! {
+        biased;
+        () = gone.wait() => Ok(()),
+        () = pace.given_up() => wasmtime::bail!(
+            "nothing more came of its answer, and no task of it is left that could write to it"
+        ),
+    }
 }
 
 /// An answer as it is sent, and its end; its guest is told whether it was.
 fn whole(
     store: &mut Store<Guest>,
     answer: Response,
-) -> wasmtime::Result<(http::Response<WasiBody>, Gone)> {
+) -> wasmtime::Result<(http::Response<Transmitted<WasiBody>>, Gone)> {
     let (teller, sent) = told();
     let (head, body) = answer.into_http(&mut *store, sent)?.into_parts();
     let chunks = chunks(store.data(), &body)?;
     let (body, gone) = Transmitted::of_answer(body, teller, chunks);
-    let answer = http::Response::from_parts(head, body.boxed_unsync());
-    Ok((answer, gone))
+    Ok((http::Response::from_parts(head, body), gone))
 }
 
 /// What the host holds of a body, charged.
@@ -259,7 +317,43 @@ fn named(error: FieldMapError) -> HeaderError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use http_body_util::Empty;
+    use model::runtime::Limits;
+
     use super::*;
+    use crate::account::Account;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_with_which_nobody_can_go_on_is_given_up() {
+        for is_sent in [true, false] {
+            let account = Arc::new(Account::new(Limits {
+                cpu_weight: 500,
+                cpu_limit: None,
+                memory: None,
+                storage: None,
+            }));
+            let (teller, _) = told();
+            let body = Empty::<bytes::Bytes>::new();
+            let (body, gone) = Transmitted::of_answer(body, teller, Held::new(account));
+            let mut body = Some(body);
+            let pace = Pace::default();
+            pace.given();
+            pace.awaited();
+            let time = async {
+                tokio::time::advance(limits::BETWEEN_BYTES).await;
+                if is_sent {
+                    body = None;
+                } else {
+                    pace.look();
+                }
+            };
+            let (ended, ()) = tokio::join!(until_sent(gone, &pace), time);
+            assert_eq!(ended.is_ok(), is_sent);
+            drop(body);
+        }
+    }
 
     #[test]
     fn a_request_has_its_whole_target() {

@@ -21,7 +21,6 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 use model::runtime::Exit;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -33,7 +32,9 @@ use super::answer::{
 use super::connection::Busy;
 use super::deadline::Upload;
 use super::instances::Serving;
+use super::length::Measured;
 use super::limits;
+use super::linger::RequestBody;
 use super::patience::PatientBody;
 use super::server::{Admitted, Server};
 use crate::account::OOM_KILLED;
@@ -72,7 +73,7 @@ impl Server {
     /// Answers a request.
     pub(super) async fn answer(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         busy: Busy,
     ) -> Response<AnswerBody> {
         let is_head = request.method() == Method::HEAD;
@@ -86,7 +87,7 @@ impl Server {
 
     async fn answer_in_full(
         self: Arc<Self>,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         busy: Busy,
     ) -> Response<AnswerBody> {
         if let Err(why) = check(&mut request) {
@@ -96,7 +97,8 @@ impl Server {
             Ok(place) => place,
             Err(why) => return text(StatusCode::SERVICE_UNAVAILABLE, why, busy),
         };
-        let (mut running, head) = Running::begin(self, request, place);
+        let course = Arc::new(Course::new(busy.pace()));
+        let (mut running, head) = Running::begin(self, request, place, course);
         let Some(came) = running.come(head).await else {
             running.end("no answer came in time").await;
             let why = "the component did not answer in time";
@@ -128,6 +130,7 @@ impl Server {
         match head {
             Some(Ok(head)) => {
                 let course = Arc::clone(&running.course);
+                let head = running.measured(head);
                 head.map(|body| AnswerBody::of_guest(body, course, busy))
             }
             Some(Err(error)) => {
@@ -150,7 +153,7 @@ impl Server {
     async fn handle(
         self: Arc<Self>,
         asked: Asked,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         out: Out,
         course: Arc<Course>,
     ) -> bool {
@@ -169,7 +172,7 @@ impl Server {
 
     async fn try_handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         out: Out,
         course: Arc<Course>,
     ) -> wasmtime::Result<()> {
@@ -180,8 +183,8 @@ impl Server {
         });
         // Dropped before the instance is, in whichever way this ends: the body of its answer, which
         // ends with it, is then known not to be whole.
-        let mut uncut = Uncut::new(course);
-        let handled = instance.handle(request, out).await;
+        let mut uncut = Uncut::new(Arc::clone(&course));
+        let handled = instance.handle(request, out, course.pace()).await;
         self.learn(&instance);
         handled?;
         uncut.keep();
@@ -197,6 +200,19 @@ impl Server {
         let line = format!("{method} {target}: {what}\n");
         self.errors().write(Bytes::from(line)).await;
     }
+
+    /// The same for whoever cannot wait until it is written. Where too many lines wait for that, this
+    /// one is not.
+    fn log_beside(self: &Arc<Self>, asked: Asked, what: String) {
+        let Ok(place) = Arc::clone(self.lines()).try_acquire_owned() else {
+            return;
+        };
+        let server = Arc::clone(self);
+        self.tasks().spawn(async move {
+            let _place = place;
+            server.log(&asked, &what).await;
+        });
+    }
 }
 
 // === impl Running ===
@@ -205,14 +221,14 @@ impl Running {
     /// Gives the request to a guest, which does not run yet.
     fn begin(
         server: Arc<Server>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         place: Admitted,
+        course: Arc<Course>,
     ) -> (Self, oneshot::Receiver<Head>) {
         let asked = Asked {
             method: request.method().clone(),
             uri: request.uri().clone(),
         };
-        let course = Arc::<Course>::default();
         let (out, head) = oneshot::channel();
         let guest = Arc::clone(&server).handle(asked.clone(), request, out, Arc::clone(&course));
         let running = Self {
@@ -252,6 +268,21 @@ impl Running {
             Some(Ok(answer)) => withhold(answer, &self.asked.method),
             _ => None,
         }
+    }
+
+    /// An answer whose body is held against the length that its head declares.
+    fn measured(&self, answer: Response<WasiBody>) -> Response<Measured> {
+        let (head, body) = answer.into_parts();
+        let (server, asked) = (Arc::clone(&self.server), self.asked.clone());
+        let course = Arc::clone(&self.course);
+        let body = Measured::new(body, &head.headers, move |length| {
+            // Why there is less of it has been told.
+            if !course.is_cut() {
+                let what = "its answer's body is not as long as its Content-Length says";
+                server.log_beside(asked, format!("{what}, {length} bytes"));
+            }
+        });
+        Response::from_parts(head, body)
     }
 
     /// Ends the guest.

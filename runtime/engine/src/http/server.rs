@@ -13,7 +13,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use hyper_util::server::conn::auto::Builder;
-use model::container::{HTTP_PORT, Protocol};
+use model::container::http_port;
 use model::runtime::{Exit, Stream};
 use net::{NetError, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -66,6 +66,8 @@ pub(super) struct Server {
     /// Memory for their instances.
     room: Arc<Room>,
     connections: Arc<Semaphore>,
+    /// Lines for the log that nobody waits for.
+    lines: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
     tasks: Arc<Tasks>,
 }
@@ -79,7 +81,7 @@ pub(crate) async fn serve(
 ) -> Exit {
     // From now on a stop is ours to carry out.
     let mut asked = stop.listen();
-    let port = port(&program);
+    let port = http_port(&program.ports);
     let listening = Listening::open(&program.net, port, Some(limits::BACKLOG)).await;
     let listening = match listening {
         Ok(listening) => listening,
@@ -108,7 +110,7 @@ pub(crate) async fn serve(
     tokio::select! {
         biased;
         () = life => exited(0),
-        never = server.instances.keep_short() => match never {},
+        never = server.instances.keep_short(|| server.room.freed()) => match never {},
     }
 }
 
@@ -132,6 +134,7 @@ impl Server {
             line: Line::new(limits::REQUESTS, limits::WAITING),
             room: Arc::new(Room::new(Arc::clone(&program.account))),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
+            lines: Arc::new(Semaphore::new(limits::LINES)),
             phase: watch::Sender::new(Phase::Serving),
             engine,
             program,
@@ -155,6 +158,11 @@ impl Server {
 
     pub(super) fn tasks(&self) -> &Arc<Tasks> {
         &self.tasks
+    }
+
+    /// Places of those who write a line to the log beside what goes on.
+    pub(super) fn lines(&self) -> &Arc<Semaphore> {
+        &self.lines
     }
 
     /// The container's standard error.
@@ -192,9 +200,9 @@ impl Server {
         })
     }
 
-    /// Learns from an instance how much memory one takes.
+    /// Learns from an instance that has answered how much memory one takes.
     pub(super) fn learn(&self, instance: &Serving) {
-        self.room.learn(instance.memory());
+        self.room.tally().done(instance.memory());
     }
 
     /// An instance for a request.
@@ -208,6 +216,7 @@ impl Server {
         let (slot, entry) = self.engine.place(&self.program.image)?;
         let (sink, stop) = (self.sink.clone(), Arc::clone(&self.stop));
         let mut guest = Guest::new(&self.program, sink, None, stop);
+        guest.limiter.count_in(self.room.tally());
         guest.health = self.health.clone();
         guest.set_outgoing(self.outgoing.clone());
         let mut store = crate::instance::store(&slot, guest);
@@ -216,9 +225,7 @@ impl Server {
             Entry::Server3(server) => Handler::P3(server.instantiate_async(&mut store).await?),
             _ => wasmtime::bail!("the image is no http server"),
         };
-        let instance = Serving::new(store, handler, slot);
-        self.learn(&instance);
-        Ok(instance)
+        Ok(Serving::new(store, handler, slot))
     }
 
     /// Accepts connections until something else happens.
@@ -271,13 +278,6 @@ impl Server {
             }
         }
     }
-}
-
-/// The container's first TCP port.
-fn port(program: &Program) -> u16 {
-    let mut ports = program.ports.iter();
-    let first = ports.find(|(_, _, protocol)| *protocol == Protocol::Tcp);
-    first.map_or(HTTP_PORT, |(_, port, _)| *port)
 }
 
 fn cannot_listen(port: u16, error: NetError) -> Exit {

@@ -213,14 +213,10 @@ fn is_provided(import: &str) -> bool {
 
 /// A name as it is told.
 fn short(name: &str) -> Cow<'_, str> {
-    if name.len() <= NAME {
-        return name.into();
+    match name.split_at_checked(name.floor_char_boundary(NAME)) {
+        Some((short, rest)) if !rest.is_empty() => format!("{short}…").into(),
+        _ => name.into(),
     }
-    let mut end = NAME;
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", name.get(..end).unwrap_or_default()).into()
 }
 
 /// Whether it is one of those that are linked where they are imported.
@@ -295,6 +291,7 @@ mod tests {
             assert!(told.contains(import) && told.contains(remedy), "{told}");
         }
     }
+
     #[test]
     fn what_a_module_lacks_is_told_with_a_remedy() {
         let p1 = "wasi_snapshot_preview1";

@@ -10,6 +10,7 @@ use wasmtime::component::{Component, Linker};
 use super::Engine;
 use crate::cache::CodePaths;
 use crate::config::{self, Allocation, Kind};
+use crate::image::ImageError;
 use crate::tiers::ON_DEMAND;
 
 /// A command of so many core instances, among which are one memory and these tables.
@@ -71,4 +72,28 @@ fn what_no_pool_holds_is_on_demand_and_no_pool_is_asked_again() {
         let (slot, _) = engine.place(&image).unwrap();
         assert_eq!(slot.tier.index != ON_DEMAND, fits, "{case}");
     }
+}
+
+#[test]
+fn what_the_machine_lacks_is_no_word_about_an_image() {
+    let engine = Engine::start().unwrap();
+    let directory = TempDir::new().unwrap();
+    let paths = CodePaths::new(directory.path().to_owned());
+    let path = paths.path("late", Kind::Sync);
+    let refused = engine.image("late", &path).err();
+    assert!(
+        matches!(refused, Some(ImageError::Machine(_))),
+        "{refused:?}"
+    );
+    fs::write(&path, "no code").unwrap();
+    let refused = engine.image("late", &path).err();
+    assert!(matches!(refused, Some(ImageError::Load(_))), "{refused:?}");
+    let compiler = config::engine(Kind::Sync, Allocation::OnDemand).unwrap();
+    fs::write(
+        &path,
+        compiler.precompile_component(&command(3, 1)).unwrap(),
+    )
+    .unwrap();
+    let image = engine.image("late", &path).unwrap();
+    assert!(image.fits_pools());
 }

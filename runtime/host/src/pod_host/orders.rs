@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use engine::{Account, Instance, Program, instance};
@@ -16,7 +16,6 @@ use model::runtime::{
 };
 use net::{HostTarget, SwitchError};
 use tokio::net::UnixStream;
-use tokio::sync::Notify;
 use volume::PodVolumes;
 
 use super::Inner;
@@ -86,27 +85,30 @@ impl Inner {
 
     pub(super) fn create(&self, spec: InstanceSpec) -> Result<(), RuntimeError> {
         let pod = self.pod(spec.pod)?;
-        let image = self.image(&spec.image).map_err(|why| {
-            RuntimeError::CannotRun(format!(
-                "{}, container {}: {why}",
-                pod.key(),
-                spec.container
-            ))
-        })?;
+        let image = self.image_of(&pod, &spec)?;
         let account = Arc::new(Account::new(spec.limits));
         let files = pod.mount_table(&spec, &account)?;
-        self.admit(
-            &pod,
-            Run {
-                spec,
-                image,
-                account,
-                files,
-                owns_files: true,
-                instance: OnceLock::new(),
-                listens: Notify::new(),
-            },
-        )
+        self.admit(&pod, Run::new(spec, image, account, files))
+    }
+
+    /// The same where its files have to be looked at first, which may take long.
+    pub(super) async fn create_aside(&self, spec: InstanceSpec) -> Result<(), RuntimeError> {
+        let pod = self.pod(spec.pod)?;
+        let image = self.image_of(&pod, &spec)?;
+        let owner = Arc::clone(&pod);
+        let looking = blocking(move || {
+            let account = Arc::new(Account::new(spec.limits));
+            let files = owner.mount_table(&spec, &account)?;
+            Ok(Run::new(spec, image, account, files))
+        });
+        self.admit(&pod, looking.await?)
+    }
+
+    fn image_of(&self, pod: &Pod, spec: &InstanceSpec) -> Result<Arc<engine::Image>, RuntimeError> {
+        self.image(&spec.image).map_err(|why| {
+            let (key, container) = (pod.key(), &spec.container);
+            RuntimeError::CannotRun(format!("{key}, container {container}: {why}"))
+        })
     }
 
     /// Gives an instance to its pod, unless the pod is going or has one of that number. Known to

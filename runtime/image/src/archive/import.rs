@@ -11,6 +11,7 @@ use super::bounded::Bounded;
 use super::members::Members;
 use super::{ArchiveError, failed};
 use crate::decompress;
+use crate::digest::Digest;
 use crate::manifest::media::Compression;
 use crate::manifest::{Config, Descriptor, Document, ManifestError, media};
 use crate::pull::{self, PullError};
@@ -32,9 +33,11 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// Brings the images of an archive (a tar, one compressed with gzip or zstd, or a directory with an OCI
-/// layout; `-` for standard input) into the store, and answers their names. `name` is what its
-/// one image is called, whatever the archive calls it; of several, the one that has no name. Reads all of it: not to be called where tasks run.
+/// Brings the images of an archive (a tar, one compressed with gzip or zstd, or a directory with an
+/// OCI layout; `-` for standard input) into the store, and answers their names. `name` is what its
+/// one image is called, whatever the archive calls it; of several, the one that has no name. Others
+/// without one are called by their digests, as `docker load` takes them. Reads all of it: not to be
+/// called where tasks run.
 ///
 /// # Errors
 /// [`ArchiveError`]: what is wrong with it. Images before the fault stay.
@@ -62,9 +65,6 @@ pub fn import(
     for (names, target) in named(found, name)? {
         // Told now rather than when it is run.
         pull::of_target(store, target.clone())?;
-        if names.is_empty() {
-            return Err(ArchiveError::NoName);
-        }
         for name in names {
             store.name(&name, &target)?;
             imported.push((name, target.clone()));
@@ -76,11 +76,25 @@ pub fn import(
     }
 }
 
-/// Images with the name that was given to one of them.
-fn named(mut found: Found, name: Option<&Reference>) -> Result<Found, ArchiveError> {
-    let Some(name) = name else {
-        return Ok(found);
+/// Images with the name that was given to one of them, and one by digest for those without any.
+fn named(found: Found, name: Option<&Reference>) -> Result<Found, ArchiveError> {
+    let mut found = match name {
+        Some(name) => given(found, name)?,
+        None => found,
     };
+    let named = found.iter().filter(|(names, _)| !names.is_empty());
+    let mut named: Vec<Digest> = named.map(|(_, it)| it.digest.clone()).collect();
+    for (names, target) in found.iter_mut().filter(|(names, _)| names.is_empty()) {
+        // It may be there twice, and with a name elsewhere.
+        if !named.contains(&target.digest) {
+            names.push(Reference::nameless(target.digest.clone()));
+            named.push(target.digest.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn given(mut found: Found, name: &Reference) -> Result<Found, ArchiveError> {
     let first = found.first().map(|(_, target)| target.digest.clone());
     // An image of several names may be there once for each.
     if found

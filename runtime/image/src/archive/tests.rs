@@ -164,7 +164,7 @@ fn an_archive_of_more_images_than_any_is_refused() {
 
 #[test]
 fn what_is_no_archive_is_refused() {
-    let (config, layer) = scratch();
+    let (config, _) = scratch();
     let list = |layers: &[&str]| saved("c.json", &json!(null), layers);
     let wrong = tar(&[Entry::File("other", b"x")]);
     let cases = [
@@ -189,14 +189,6 @@ fn what_is_no_archive_is_refused() {
             "says another",
         ),
         (
-            tar(&[
-                Entry::File("c.json", &config),
-                Entry::File("l.tar", &layer),
-                Entry::File("manifest.json", &list(&["l.tar"])),
-            ]),
-            "no name",
-        ),
-        (
             tar(&[Entry::File(
                 &format!("blobs/sha256/{}", "0".repeat(64)),
                 b"x",
@@ -219,34 +211,111 @@ fn what_is_no_archive_is_refused() {
     }
 }
 
+/// Images of an archive, by their configurations, with their names; the name that is given; with
+/// what the names begin that they have then.
+type Names<'a> = (
+    &'a [(&'a str, &'a [&'a str])],
+    Option<&'a str>,
+    Result<&'a [&'a str], &'a str>,
+);
+
+const BOTH: &[&str] = &["app:1", "app:2"];
+const GIVEN: Option<&str> = Some("given:1");
+const BY_DIGEST: &str = "localhost/imported@sha256:";
+
+const NAMES: [Names<'_>; 9] = [
+    (&[("c.json", &[])], GIVEN, Ok(&["given:1"])),
+    (&[("c.json", BOTH)], GIVEN, Ok(&["given:1"])),
+    // The same image twice.
+    (
+        &[("c.json", BOTH), ("c.json", &[])],
+        GIVEN,
+        Ok(&["given:1"]),
+    ),
+    (
+        &[("c.json", BOTH), ("d.json", &[])],
+        GIVEN,
+        Ok(&["app:1", "app:2", "given:1"]),
+    ),
+    (
+        &[("c.json", BOTH), ("d.json", &["other:1"])],
+        GIVEN,
+        Err("it holds 2 images"),
+    ),
+    (
+        &[("c.json", &[]), ("d.json", &[])],
+        GIVEN,
+        Err("it holds 2 images"),
+    ),
+    (
+        &[("c.json", &[]), ("d.json", &[])],
+        None,
+        Ok(&[BY_DIGEST, BY_DIGEST]),
+    ),
+    (
+        &[("c.json", &[]), ("d.json", &["other:1"]), ("c.json", &[])],
+        None,
+        Ok(&[BY_DIGEST, "other:1"]),
+    ),
+    (
+        &[("c.json", &[]), ("c.json", &["app:1"])],
+        None,
+        Ok(&["app:1"]),
+    ),
+];
+
 #[test]
-fn one_image_gets_the_name_that_is_given() {
+fn images_have_the_names_that_are_given_or_their_digests() {
     let (config, layer) = scratch();
-    let image = |tags: Value| json!({"Config": "c.json", "RepoTags": tags, "Layers": ["l.tar"]});
-    let (none, one, other) = (
-        image(json!(null)),
-        image(json!(["app:1", "app:2"])),
-        json!({"Config": "c.json", "RepoTags": ["other:1"], "Layers": []}),
-    );
-    let cases = [
-        (vec![&none], Ok(vec!["given:1"])),
-        (vec![&one], Ok(vec!["given:1"])),
-        // The same image twice.
-        (vec![&one, &one], Ok(vec!["given:1"])),
-        (vec![&one, &other], Err("it holds 2 images")),
-    ];
-    for (images, wanted) in cases {
-        let list = json!(images).to_string();
+    let other = config.strip_suffix(b"}").expect("an object");
+    let other = [other, b",\"author\":\"me\"}"].concat();
+    for (images, name, wanted) in NAMES {
+        let images = images
+            .iter()
+            .map(|(config, tags)| json!({"Config": config, "RepoTags": tags, "Layers": ["l.tar"]}));
+        let list = Value::from_iter(images).to_string();
         let archive = tar(&[
             Entry::File("c.json", &config),
+            Entry::File("d.json", &other),
             Entry::File("l.tar", &layer),
             Entry::File("manifest.json", list.as_bytes()),
         ]);
-        let found = imported(&archive, Some("given:1"));
+        let found = imported(&archive, name);
         match (&found, &wanted) {
-            (Ok(found), Ok(wanted)) => assert_eq!(found, wanted, "{list}"),
+            (Ok(found), Ok(wanted)) => {
+                assert_eq!(found.len(), wanted.len(), "{list}: {found:?}");
+                let mut pairs = found.iter().zip(*wanted);
+                let are_they = pairs.all(|(it, start)| it.starts_with(start));
+                assert!(are_they, "{list}: {found:?}");
+            }
             (Err(found), Err(wanted)) => assert!(found.contains(wanted), "{found}"),
             _ => panic!("{list}: {found:?}"),
         }
     }
+}
+
+#[test]
+fn an_image_without_a_name_stays_until_it_is_forgotten() {
+    let (config, layer) = scratch();
+    let (folder, store) = testing::store();
+    let path = folder.path().join("archive.tar");
+    let archive = tar(&[
+        Entry::File("c.json", &config),
+        Entry::File("l.tar", &layer),
+        Entry::File("manifest.json", &saved("c.json", &json!([]), &["l.tar"])),
+    ]);
+    std::fs::write(&path, archive).expect("written");
+    let lease = store.lease().expect("a lease");
+    let found = import(&store, &lease, &path, None).expect("imported");
+    drop(lease);
+    store.collect().expect("collected");
+    let (name, target) = &found[0];
+    assert!(of_target(&store, target.clone()).is_ok(), "collected");
+    // By its digest it is found as any other.
+    let handle: crate::handle::Handle = target.digest.hex().parse().expect("a handle");
+    let records = handle.find(&store).expect("found");
+    assert_eq!(records[0].reference, name.to_string());
+    store.forget(name).expect("forgotten");
+    store.collect().expect("collected");
+    assert!(of_target(&store, target.clone()).is_err(), "kept");
 }

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::tried::Tried;
-use super::{Pull, PullError};
+use super::{Present, Pull, PullError};
+use crate::digest::Digest;
 use crate::limits;
 use crate::manifest::{Descriptor, ManifestError};
 use crate::progress::Step;
@@ -40,6 +41,9 @@ impl Pull {
             }
             .into());
         }
+        if self.present == Present::Hashed {
+            self.hash(digest).await?;
+        }
         let waiting = || self.progress.tell(Step::Waiting(digest.clone()));
         let claim = self
             .store
@@ -50,6 +54,17 @@ impl Pull {
             return Ok(());
         };
         self.bring(blob, ingest).await
+    }
+
+    /// Looks at what is here of a blob, and takes it away where it was changed on the disk.
+    async fn hash(&self, digest: &Digest) -> Result<(), StoreError> {
+        if self.store.size(digest).is_none() {
+            return Ok(());
+        }
+        self.progress.tell(Step::Hashing(digest.clone()));
+        let wanted = digest.clone();
+        self.store.aside(move |store| store.mend(&wanted)).await?;
+        Ok(())
     }
 
     /// Brings a blob that is ours to bring, from the first session that has it, as it should be.

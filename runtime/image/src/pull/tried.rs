@@ -1,5 +1,5 @@
-//! What went wrong with one server after the other: the last is the registry itself, and what it
-//! said counts, but whoever set a mirror up wants to know of that too.
+//! What went wrong with one server after the other: what the registry itself said counts, whenever it
+//! was asked, else what the last one said; but whoever set a mirror up wants to know of that too.
 
 use super::PullError;
 use crate::registry::Session;
@@ -8,7 +8,14 @@ use crate::registry::Session;
 #[derive(Default)]
 pub(super) struct Tried {
     others: Vec<String>,
-    last: Option<(String, PullError)>,
+    counts: Option<Failed>,
+}
+
+/// One of them.
+struct Failed {
+    server: String,
+    is_mirror: bool,
+    error: PullError,
 }
 
 // === impl Tried ===
@@ -16,38 +23,48 @@ pub(super) struct Tried {
 impl Tried {
     /// Takes what went wrong with one more.
     pub(super) fn add(&mut self, session: &Session, error: impl Into<PullError>) {
-        let error = (session.server(), error.into());
-        if let Some((server, before)) = self.last.replace(error) {
-            let text = named(&server, &before);
-            if !self.others.contains(&text) {
-                self.others.push(text);
-            }
-        }
+        let failed = Failed {
+            server: session.server(),
+            is_mirror: session.is_mirror(),
+            error: error.into(),
+        };
+        let is_less = |before: &Failed| failed.is_mirror && !before.is_mirror;
+        let other = match self.counts.as_ref().is_some_and(is_less) {
+            true => Some(failed),
+            false => self.counts.replace(failed),
+        };
+        let text = other.map(|other| other.named());
+        self.others
+            .extend(text.filter(|text| !self.others.contains(text)));
     }
 
     /// All of it; `none` where nobody was asked.
     pub(super) fn error(self, none: impl FnOnce() -> PullError) -> PullError {
-        let Some((server, last)) = self.last else {
+        let Some(counts) = self.counts else {
             return none();
         };
-        let text = named(&server, &last);
+        let text = counts.named();
         let mut others = self.others;
         others.retain(|other| *other != text);
         match others.is_empty() {
-            true => last,
+            true => counts.error,
             false => PullError::Everywhere {
-                last: Box::new(last),
-                before: others.join("; "),
+                counts: Box::new(counts.error),
+                others: others.join("; "),
             },
         }
     }
 }
 
-/// An error with the server that it is of, where it does not say so.
-fn named(server: &str, error: &PullError) -> String {
-    let text = error.to_string();
-    match text.contains(server) {
-        true => text,
-        false => format!("{server}: {text}"),
+// === impl Failed ===
+
+impl Failed {
+    /// The error with the server that it is of, where it does not say so.
+    fn named(&self) -> String {
+        let (server, text) = (&self.server, self.error.to_string());
+        match text.contains(server) {
+            true => text,
+            false => format!("{server}: {text}"),
+        }
     }
 }

@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::SPEAKS_TLS;
+use super::plain::{Begins, Plain};
 use super::target::{Target, Trust};
 use super::{RegistryError, trust};
 use crate::limits;
@@ -45,6 +46,8 @@ pub(super) struct Connections {
 
 struct Open {
     sender: SendRequest<Body>,
+    /// Of one without TLS; else of nothing.
+    begins: Begins,
     /// Drives it.
     _task: AbortOnDropHandle<()>,
 }
@@ -67,14 +70,6 @@ impl Connections {
         request
             .headers_mut()
             .insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        let broken = |error: hyper::Error| match error.is_parse() && !target.tls {
-            // What TLS answers to what is none.
-            true => unreachable(target, &format!("{}: {SPEAKS_TLS}", causes(&error))),
-            false => RegistryError::Broken {
-                url: target.authority(),
-                why: causes(&error),
-            },
-        };
         if let Some(mut open) = self.idle(target) {
             match open.sender.try_send_request(request).await {
                 Ok(response) => {
@@ -84,12 +79,15 @@ impl Connections {
                 // It was closed while nobody looked: nothing was sent.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(broken(error.into_error())),
+                    None => return Err(open.broken(target, &error.into_error())),
                 },
             }
         }
         let mut open = self.connect(target).await?;
-        let response = open.sender.send_request(request).await.map_err(broken)?;
+        let response = match open.sender.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => return Err(open.broken(target, &error)),
+        };
         self.keep(target, open);
         Ok(response)
     }
@@ -102,8 +100,9 @@ impl Connections {
                 .map_err(|error| unreachable(target, &error.to_string()))?;
             // Nothing is lost but time where it cannot be set.
             let _ = stream.set_nodelay(true);
+            let begins = Begins::default();
             if !target.tls {
-                return open(target, stream).await;
+                return open(target, Plain::new(stream, &begins), begins).await;
             }
             let trust = self.trust(target).await?;
             let name = ServerName::try_from(target.host.clone())
@@ -112,7 +111,7 @@ impl Connections {
                 .connect(name, stream)
                 .await
                 .map_err(|error| unreachable(target, &tls(&error)))?;
-            open(target, stream).await
+            open(target, stream, begins).await
         };
         match tokio::time::timeout(limits::CONNECT, connecting).await {
             Ok(opened) => opened,
@@ -158,7 +157,23 @@ impl Connections {
     }
 }
 
-async fn open<S>(target: &Target, stream: S) -> Result<Open, RegistryError>
+// === impl Open ===
+
+impl Open {
+    /// Why there is no answer.
+    fn broken(&self, target: &Target, error: &hyper::Error) -> RegistryError {
+        let why = causes(error);
+        match self.begins.with_alert() {
+            true => unreachable(target, &format!("{why}: {SPEAKS_TLS}")),
+            false => RegistryError::Broken {
+                url: target.authority(),
+                why,
+            },
+        }
+    }
+}
+
+async fn open<S>(target: &Target, stream: S, begins: Begins) -> Result<Open, RegistryError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -171,6 +186,7 @@ where
     });
     Ok(Open {
         sender,
+        begins,
         _task: AbortOnDropHandle::new(task),
     })
 }

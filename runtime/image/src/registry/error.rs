@@ -182,13 +182,26 @@ pub(super) fn said(body: &[u8]) -> String {
         }
     }
     let text = String::from_utf8_lossy(body);
-    shortened(text.trim().lines().next().unwrap_or_default())
+    let text = text.trim();
+    shortened(match text.starts_with('<') {
+        true => title(text).unwrap_or_default(),
+        false => text.lines().next().unwrap_or_default(),
+    })
 }
 
-/// Whether a server says that it wants TLS, as Go's and nginx do.
-pub(super) fn asks_for_tls(said: &str) -> bool {
-    let said = said.to_lowercase();
-    said.contains("http request") && said.contains("https")
+/// Whether the body of an error says that its server wants TLS, as Go's and nginx's do.
+pub(super) fn asks_for_tls(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_lowercase();
+    text.contains("http request") && text.contains("https")
+}
+
+/// The title of a page.
+fn title(page: &str) -> Option<&str> {
+    // As long as the page itself.
+    let lower = page.to_ascii_lowercase();
+    let found = |text: &str, from: usize| Some(from + lower.get(from..)?.find(text)?);
+    let start = found(">", found("<title", 0)?)? + 1;
+    page.get(start..found("</title", start)?).map(str::trim)
 }
 
 fn shortened(text: &str) -> String {
@@ -203,5 +216,48 @@ fn shown(after: Option<Duration>) -> String {
     match after {
         Some(after) => format!(" in {} s", after.as_secs()),
         None => " later".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_in_a_line() {
+        let nginx = "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port\
+            </title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n</body>";
+        let cases = [
+            (
+                r#"{"errors":[{"code":"A","message":"a"},{"code":"B"}]}"#,
+                "a; B",
+                false,
+            ),
+            (r#"{"errors":[]}"#, r#"{"errors":[]}"#, false),
+            ("  no\nmore", "no", false),
+            ("", "it said no more", false),
+            (
+                nginx,
+                "400 The plain HTTP request was sent to HTTPS port",
+                true,
+            ),
+            (
+                "<!DOCTYPE html><TITLE lang=en> İ no </Title>",
+                "İ no",
+                false,
+            ),
+            ("<html>\n<body>", "it said no more", false),
+            ("<title", "it said no more", false),
+            ("<title>", "it said no more", false),
+            (
+                "Client sent an HTTP request to an HTTPS server.",
+                "Client sent an HTTP request to an HTTPS server.",
+                true,
+            ),
+        ];
+        for (body, line, wants_tls) in cases {
+            assert_eq!(said(body.as_bytes()), line, "{body}");
+            assert_eq!(asks_for_tls(body.as_bytes()), wants_tls, "{body}");
+        }
     }
 }

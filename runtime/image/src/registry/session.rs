@@ -87,6 +87,11 @@ impl Session {
         self.endpoint.target.authority()
     }
 
+    /// Whether that is another than the registry's own.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.endpoint.is_mirror
+    }
+
     /// Whether it may say what a reference leads to: content of a digest anybody may bring.
     pub(crate) fn may_say(&self, reference: &Reference) -> bool {
         match reference.digest() {
@@ -404,9 +409,7 @@ impl Session {
 
     async fn refused(&self, url: &Url, answer: Response<Incoming>) -> RegistryError {
         let status = answer.status();
-        let body = bounded(answer, limits::ERROR_BODY, url)
-            .await
-            .unwrap_or_default();
+        let body = said(answer, url).await;
         let (target, said) = (&url.target, error::said(&body));
         let url = url.to_string();
         match status {
@@ -421,7 +424,7 @@ impl Session {
                 url,
                 said: format!(": {said}"),
             },
-            StatusCode::BAD_REQUEST if !target.tls && error::asks_for_tls(&said) => {
+            StatusCode::BAD_REQUEST if !target.tls && error::asks_for_tls(&body) => {
                 let said = format!("{said}: {}", error::SPEAKS_TLS);
                 RegistryError::Status { url, status, said }
             }
@@ -480,14 +483,22 @@ pub(super) fn is_renewed(grant: Option<&Grant>, used: Option<&HeaderValue>, now:
 }
 
 /// An answer of a server that may do better later.
-async fn busy(url: &Url, answer: Response<Incoming>) -> RegistryError {
+pub(super) async fn busy(url: &Url, answer: Response<Incoming>) -> RegistryError {
     let (status, after) = (answer.status(), retry_after(answer.headers()));
-    let body = bounded(answer, limits::ERROR_BODY, url).await;
     RegistryError::Busy {
         url: url.to_string(),
         status,
-        said: error::said(&body.unwrap_or_default()),
+        said: error::said(&said(answer, url).await),
         after,
+    }
+}
+
+/// The body of an error; nothing where it is too large, or does not come soon.
+async fn said(answer: Response<Incoming>, url: &Url) -> Bytes {
+    let body = bounded(answer, limits::ERROR_BODY, url);
+    match tokio::time::timeout(limits::ERROR_WAIT, body).await {
+        Ok(Ok(body)) => body,
+        _ => Bytes::new(),
     }
 }
 

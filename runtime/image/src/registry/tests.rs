@@ -7,8 +7,8 @@ mod faults;
 mod mirrors;
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ use crate::digest::Digest;
 use crate::limits;
 use crate::manifest::media;
 use crate::progress::Step;
-use crate::pull::{self, Image, PullError};
+use crate::pull::{self, Image, Present, PullError};
 use crate::push;
 use crate::store::Store;
 use crate::testing;
@@ -64,6 +64,10 @@ impl Puller {
     }
 
     async fn pull(&self, reference: &str) -> Result<Image, PullError> {
+        self.pull_with(reference, Present::Trusted).await
+    }
+
+    async fn pull_with(&self, reference: &str, present: Present) -> Result<Image, PullError> {
         let reference: Reference = reference.parse().expect("a reference");
         let lease = self.store.lease().expect("a lease");
         pull::pull(
@@ -73,6 +77,7 @@ impl Puller {
             &reference,
             &self.keyring,
             &self.progress,
+            present,
         )
         .await
     }
@@ -128,18 +133,55 @@ async fn an_artifact_is_pulled_once() {
 }
 
 #[tokio::test]
-async fn what_was_changed_on_the_disk_is_pulled_again() {
+async fn what_was_changed_on_the_disk_is_pulled_again_where_it_is_looked_at() {
     let fake = Fake::start().await;
     let (_, layer) = fake.artifact("app", "1", b"right");
-    let puller = Puller::new();
+    let mut puller = Puller::new();
+    let (hashing, hashed) = mpsc::channel();
+    puller.progress = Progress::to(move |step| {
+        if let Step::Hashing(digest) = step {
+            hashing.send(digest).expect("somebody listens");
+        }
+    });
     let reference = format!("{}/app:1", fake.host);
-    let image = puller.pull(&reference).await.expect("pulled");
-    assert!(!pull::mend(&puller.store, &image).expect("whole"));
     let path = puller.store.blob_path(&layer);
-    fs::write(&path, b"wrong").expect("written");
-    assert!(pull::mend(&puller.store, &image).expect("mended"));
-    puller.pull(&reference).await.expect("pulled again");
-    assert_eq!(fs::read(&path).expect("a blob"), b"right");
+    let cases = [
+        // What has just come is not hashed again.
+        (Present::Hashed, None, "right", false),
+        (Present::Trusted, Some("wrong"), "wrong", false),
+        (Present::Hashed, Some("wrong"), "right", true),
+        (Present::Hashed, None, "right", true),
+    ];
+    for (number, (present, changed, wanted, is_hashed)) in cases.into_iter().enumerate() {
+        if let Some(text) = changed {
+            fs::write(&path, text).expect("written");
+        }
+        let pulled = puller.pull_with(&reference, present).await;
+        pulled.expect("pulled");
+        let found = fs::read_to_string(&path).expect("a blob");
+        assert_eq!(found, wanted, "{number}");
+        let layers = hashed.try_iter().filter(|digest| *digest == layer);
+        assert_eq!(layers.count() > 0, is_hashed, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_on_the_disk_is_not_pushed() {
+    let fake = Fake::start().await;
+    let puller = Puller::new();
+    let lease = puller.store.lease().expect("a lease");
+    let target = testing::image(&puller.store, &lease, b"right");
+    let image = pull::of_target(&puller.store, target.clone()).expect("here");
+    let layer = puller.store.blob_path(&image.manifest.layers[0].digest);
+    fs::write(layer, b"wrong").expect("written");
+    let text = format!("{}/mine:1", fake.host);
+    let reference: Reference = text.parse().expect("a reference");
+    puller.store.name(&reference, &target).expect("named");
+    let (client, keyring, none) = (&puller.client, &puller.keyring, Progress::none());
+    let pushed = push::push(client, &puller.store, &lease, &reference, keyring, &none);
+    let error = pushed.await.expect_err("refused").to_string();
+    assert!(error.contains("image pull"), "{error}");
+    assert_eq!(fake.count(|asked| asked.method != "HEAD"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

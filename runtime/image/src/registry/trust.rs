@@ -15,18 +15,26 @@ use rustls::{
 
 use super::target::Trust;
 
-/// Believes authorities, and a server whose certificate is itself one of them: the usual one that
-/// signs itself, which says of itself that it is an authority.
+/// Judges who servers say they are. That they have the keys of their certificates is held against
+/// their signatures, whoever they are.
 #[derive(Debug)]
-struct Rooted {
-    authorities: Arc<WebPkiServerVerifier>,
-    themselves: Vec<CertificateDer<'static>>,
+struct Judge {
+    believed: Believed,
+    provider: Arc<CryptoProvider>,
 }
 
-/// Takes any certificate, whoever shows it: `skip_verify`. That the server has the certificate's
-/// key is still held against its signature.
+/// Who is believed.
 #[derive(Debug)]
-struct Blind(Arc<CryptoProvider>);
+enum Believed {
+    /// Anybody, whichever certificate they show: `skip_verify`.
+    Anybody,
+    /// Who shows what authorities have signed, and a server whose certificate is itself one of them:
+    /// the usual one that signs itself, which says of itself that it is an authority.
+    Rooted {
+        authorities: Arc<WebPkiServerVerifier>,
+        themselves: Vec<CertificateDer<'static>>,
+    },
+}
 
 /// What connections are made with. Reads files: not to be called where tasks run.
 ///
@@ -34,20 +42,15 @@ struct Blind(Arc<CryptoProvider>);
 /// When a file of authorities cannot be read, or there are none at all.
 pub(super) fn read(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let believed = match trust.is_blind {
+        true => Believed::Anybody,
+        false => Believed::rooted(authorities(&trust.authorities)?, &provider)?,
+    };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = match trust.is_blind {
-        true => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Blind(provider))),
-        false => {
-            let rooted = Rooted::new(authorities(&trust.authorities)?, provider)?;
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(rooted))
-        }
-    };
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Judge { believed, provider }));
     Ok(Arc::new(builder.with_no_client_auth()))
 }
 
@@ -83,24 +86,27 @@ fn is_only_an_authority(error: &rustls::Error) -> bool {
     format!("{error:?}").contains("CaUsedAsEndEntity")
 }
 
-// === impl Rooted ===
+// === impl Believed ===
 
-impl Rooted {
-    fn new(
+impl Believed {
+    fn rooted(
         themselves: Vec<CertificateDer<'static>>,
-        provider: Arc<CryptoProvider>,
+        provider: &Arc<CryptoProvider>,
     ) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(themselves.iter().cloned());
+        let provider = Arc::clone(provider);
         let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-        Ok(Self {
+        Ok(Self::Rooted {
             authorities: builder.build().map_err(|error| error.to_string())?,
             themselves,
         })
     }
 }
 
-impl ServerCertVerifier for Rooted {
+// === impl Judge ===
+
+impl ServerCertVerifier for Judge {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -109,11 +115,16 @@ impl ServerCertVerifier for Rooted {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            self.authorities
-                .verify_server_cert(certificate, intermediates, name, ocsp, now);
+        let Believed::Rooted {
+            authorities,
+            themselves,
+        } = &self.believed
+        else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let verified = authorities.verify_server_cert(certificate, intermediates, name, ocsp, now);
         match verified {
-            Err(error) if is_only_an_authority(&error) && self.themselves.contains(certificate) => {
+            Err(error) if is_only_an_authority(&error) && themselves.contains(certificate) => {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -127,46 +138,7 @@ impl ServerCertVerifier for Rooted {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities
-            .verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities
-            .verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
-    }
-}
-
-// === impl Blind ===
-
-impl ServerCertVerifier for Blind {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
@@ -176,12 +148,13 @@ impl ServerCertVerifier for Blind {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
 
@@ -225,7 +198,8 @@ zj0EAwIDSAAwRQIgezioBeHX6Uz+LXn0uHvHChtuEYi3uOxSCUXm8+TfqjkCIQCp
     fn a_certificate_that_signs_itself_is_its_servers_where_it_is_named() {
         let read = |pem| CertificateDer::from_pem_slice(pem).expect("a certificate");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let rooted = Rooted::new(vec![read(OWN)], provider).expect("a verifier");
+        let believed = Believed::rooted(vec![read(OWN)], &provider).expect("a verifier");
+        let judge = Judge { believed, provider };
         let day = Duration::from_secs(86_400);
         let (before, within, after) = (day * 365 * 40, day * 365 * 60, day * 365 * 170);
         let cases = [
@@ -239,7 +213,7 @@ zj0EAwIDSAAwRQIgezioBeHX6Uz+LXn0uHvHChtuEYi3uOxSCUXm8+TfqjkCIQCp
         for (certificate, name, now, wanted) in cases {
             let server = ServerName::try_from(name).expect("a name");
             let now = UnixTime::since_unix_epoch(now);
-            let found = rooted.verify_server_cert(&read(certificate), &[], &server, &[], now);
+            let found = judge.verify_server_cert(&read(certificate), &[], &server, &[], now);
             assert_eq!(found.is_ok(), wanted, "{name} {now:?}: {found:?}");
         }
     }

@@ -67,6 +67,9 @@ pub enum StoreError {
         /// What it was to lead to.
         found: Digest,
     },
+    /// A name that would be taken for the beginning of a digest.
+    #[error("{0} reads like a digest: choose a name other than sha256 and sha512")]
+    LikeADigest(String),
     /// A document in it that is none.
     #[error("{digest}: {source}")]
     Document {

@@ -13,10 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::{Store, StoreError, failed};
 use crate::digest::Digest;
 use crate::manifest::Descriptor;
-use crate::reference::Reference;
+use crate::reference::{DOCKER, Reference};
 
 /// The largest record of a name: a reference and a descriptor.
 const RECORD: u64 = 64 << 10;
+
+/// Repositories whose tags, as people write them, would be taken for digests, or digests for them.
+const DIGESTS: [&str; 2] = ["library/sha256", "library/sha512"];
 
 /// A name, and what it leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,13 +36,16 @@ impl Store {
     /// Lets a name lead to a manifest or index that is here.
     ///
     /// # Errors
-    /// When it names another digest, or cannot be written.
+    /// When it names another digest, reads like one itself, or cannot be written.
     pub fn name(&self, reference: &Reference, target: &Descriptor) -> Result<(), StoreError> {
         if !may_lead_to(reference, target) {
             return Err(StoreError::Pinned {
                 reference: reference.familiar(),
                 found: target.digest.clone(),
             });
+        }
+        if DIGESTS.contains(&reference.repository()) && reference.registry() == DOCKER {
+            return Err(StoreError::LikeADigest(reference.familiar()));
         }
         let updated = SystemTime::now().duration_since(UNIX_EPOCH);
         let record = Record {

@@ -68,6 +68,24 @@ fn a_name_with_a_digest_leads_to_nothing_else() {
 }
 
 #[test]
+fn no_name_reads_like_a_digest() {
+    let (_folder, store) = store();
+    let lease = store.lease().expect("a lease");
+    let target = image(&store, &lease, b"x");
+    for (name, is_good) in [
+        ("sha256:0123456789ab", false),
+        ("docker.io/library/sha512", false),
+        ("sha256:1/app:1", true),
+        ("acme/sha256:0123456789ab", true),
+        ("r.example/library/sha256:1", true),
+        ("sha384:1", true),
+    ] {
+        let named = store.name(&reference(name), &target);
+        assert_eq!(named.is_ok(), is_good, "{name}: {named:?}");
+    }
+}
+
+#[test]
 fn a_lease_of_its_manifest_holds_an_image() {
     let (_folder, store) = store();
     let first = store.lease().expect("a lease");

@@ -15,6 +15,7 @@ use rustix::net::sockopt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::PeerEnd;
 use crate::budget::{Budget, Share};
 use crate::error::NetError;
 use crate::kernel::KernelSocket;
@@ -166,6 +167,14 @@ impl KernelEnd {
             return Poll::Ready(());
         }
         self.shared.socket.poll_heard(cx)
+    }
+
+    pub(crate) fn poll_peer_ended(&self, cx: &mut Context<'_>) -> Poll<PeerEnd> {
+        let ended = self.shared.socket.poll_peer_ended(cx);
+        ended.map(|()| match self.shared.socket.has(PollFlags::HUP) {
+            true => PeerEnd::Broken,
+            false => PeerEnd::Finished,
+        })
     }
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<()> {

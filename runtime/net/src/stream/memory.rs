@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 
+use super::PeerEnd;
 use super::pipe::{Pipe, Read, Write, copy};
 use super::pool::{Funds, LARGEST};
 use crate::error::NetError;
@@ -123,6 +124,15 @@ impl MemoryEnd {
         let mut pipe = self.incoming().pipe.lock();
         if pipe.is_readable() {
             return Poll::Ready(());
+        }
+        pipe.read_waiters.add(cx.waker());
+        Poll::Pending
+    }
+
+    pub(crate) fn poll_peer_ended(&self, cx: &mut Context<'_>) -> Poll<PeerEnd> {
+        let mut pipe = self.incoming().pipe.lock();
+        if let Some(end) = pipe.writer_end() {
+            return Poll::Ready(end);
         }
         pipe.read_waiters.add(cx.waker());
         Poll::Pending

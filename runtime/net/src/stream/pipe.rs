@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 
+use super::PeerEnd;
 use super::chunk::Chunk;
 use super::pool::{Funds, LARGEST, SIZES};
 use crate::error::NetError;
@@ -261,6 +262,16 @@ impl Pipe {
     pub(crate) fn is_readable(&self) -> bool {
         let ended = self.writer != Writer::Open || self.reader != Reader::Reading;
         !self.reading && (!self.chunks.is_empty() || ended)
+    }
+
+    /// How the writer has ended, if it has. (A reset that was told is an end: whoever was told
+    /// knows.)
+    pub(crate) fn writer_end(&self) -> Option<PeerEnd> {
+        match self.writer {
+            Writer::Open => None,
+            Writer::Finished => Some(PeerEnd::Finished),
+            Writer::Reset => Some(PeerEnd::Broken),
+        }
     }
 
     fn take_first(&mut self) -> Option<Chunk> {

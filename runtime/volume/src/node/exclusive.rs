@@ -9,8 +9,8 @@
 //!
 //! Between processes it is a lock of the kernel on a file in the directory, one that belongs to the
 //! open file (`kernel`): whatever else this process opens and closes, it stays until its own
-//! descriptor is closed. Inside the process a line for each directory says whose turn it is
-//! (`line`), first come first served.
+//! descriptor is closed, and who waits for it comes before who has just had it. Inside the process a
+//! line for each directory says whose turn it is (`line`), first come first served.
 //!
 //! Whoever may read the file can lock it and hold up all writers: so nobody waits longer than they
 //! said they would, and is told then who holds it. Who deletes or replaces the file takes the lock
@@ -21,6 +21,7 @@ mod kernel;
 mod line;
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs;
@@ -35,7 +36,7 @@ use crate::stat::OpenOptions;
 /// The right to write in a directory, until it is dropped.
 pub struct Exclusive {
     // Before the turn, so that the next one finds the file free.
-    _locked: OwnedFd,
+    _locked: Arc<OwnedFd>,
     _turn: Turn,
 }
 
@@ -48,6 +49,12 @@ pub enum ExclusiveError {
     /// Somebody else has had it all the time.
     #[error("locked by {by}")]
     Held {
+        /// Who.
+        by: Holder,
+    },
+    /// Somebody else has it, and this process may have no further thread, with which it would wait.
+    #[error("locked by {by}, and this process may have no further thread to wait for it with")]
+    NoThread {
         /// Who.
         by: Holder,
     },
@@ -72,9 +79,9 @@ impl Node {
     /// file in it that is locked, made where it is absent. The directory is made, too.
     ///
     /// # Errors
-    /// Held, if it is not to be had for as long as `patience`. Of files: those that all share, and:
-    /// read-only; not-directory; busy if the file is replaced over and over; no-lock or unsupported
-    /// on file systems without locks.
+    /// Held, if it is not to be had for as long as `patience`; no-thread, where it would have to be
+    /// waited for and cannot. Of files: those that all share, and: read-only; not-directory; busy if
+    /// the file is replaced over and over; no-lock or unsupported on file systems without locks.
     pub fn exclusive(&self, name: &str, patience: Duration) -> Result<Exclusive, ExclusiveError> {
         let until = Instant::now() + patience;
         let options = OpenOptions {
@@ -84,7 +91,8 @@ impl Node {
             ..OpenOptions::default()
         };
         let directory = self.place()?.make(self.0.table.table())?;
-        let turn = Turn::take(identity(&directory)?, until)?;
+        let turn = Turn::stand(identity(&directory)?);
+        turn.wait(until)?;
         for _ in 0..REPEATS {
             let file = self.open_at(name, false, &options)?;
             let locked = turn.lock(file.descriptor()?, until)?;

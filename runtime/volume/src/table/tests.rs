@@ -211,6 +211,56 @@ fn parts_are_made_and_refused_in_kubelets_words() {
 }
 
 #[test]
+fn a_directory_of_its_own_hides_nothing_of_the_image() {
+    let pod = Pod::new([("data", empty())]);
+    let image = pod.path("image");
+    for folder in ["run/there", "etc"] {
+        std::fs::create_dir_all(image.join(folder)).unwrap();
+    }
+    for (link, target) in [
+        ("var", "/run"),
+        ("etc/up", "../run"),
+        ("away", "/nowhere/deep"),
+        ("linked", "data"),
+        ("loop", "loop"),
+    ] {
+        symlink(target, image.join(link)).unwrap();
+    }
+    for (number, (path, real)) in [
+        ("plain/er", Some("plain/er")),
+        ("run/work", Some("run/work")),
+        ("var/work", Some("run/work")),
+        ("var/deep/er", Some("run/deep/er")),
+        ("etc/up/work", Some("run/work")),
+        ("away/work", Some("nowhere/deep/work")),
+        ("away", Some("nowhere/deep")),
+        // Others make it there, or fail to.
+        ("linked/work", None),
+        ("loop/work", None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let spec = RootSpec {
+            image: Some(image.clone()),
+            ..root(&format!("one-{number}"))
+        };
+        let mounts = [mount("data", "/data")];
+        let absolute = format!("/{path}");
+        let table = MountTable::with_directory(&pod.volumes, spec, &mounts, &absolute).unwrap();
+        let top = table.root();
+        let made = top.create_directory_at(&format!("{path}/new"));
+        assert_eq!(made.is_ok(), real.is_some(), "{path}: {made:?}");
+        if let Some(real) = real {
+            let there = top.open_at(real, false, &DIRECTORY).unwrap();
+            assert_eq!(names(&there), ["new"], "{path}");
+        }
+        let rest = top.open_at("var/there", true, &DIRECTORY);
+        assert!(rest.is_ok(), "{path} hides what is behind a link");
+    }
+}
+
+#[test]
 fn a_part_swapped_for_a_link_stays_in_its_volume() {
     let pod = Pod::new([("data", empty())]);
     std::fs::create_dir_all(pod.path("outside/below")).unwrap();

@@ -1,7 +1,7 @@
 //! What only servers of WASI 0.3 can do.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -83,6 +83,40 @@ fn a_guest_learns_whether_its_answer_was_sent() -> anyhow::Result<()> {
     let answer = Curl::new().get(address, "/sent")?;
     ensure!(answer.body == "sent\n", "{answer:?}");
     running.wait_log("p", "c", "sent true")?;
+    stop(running)
+}
+
+#[test]
+fn a_client_that_has_left_a_silent_answer_is_noticed() -> anyhow::Result<()> {
+    let (mut running, address) = start(Run::of(server_of("http3", Value::Null))?)?;
+    let ask = |name: &str| -> anyhow::Result<TcpStream> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET /silent/{name} HTTP/1.1\r\nHost: p\r\n\r\n")?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            ensure!(stream.read(&mut byte)? == 1, "{name}: it ended");
+            head.extend(byte);
+        }
+        Ok(stream)
+    };
+    let broken = ask("broken")?;
+    rustix::net::sockopt::set_socket_linger(&broken, Some(Duration::ZERO))?;
+    let closed = ask("closed")?;
+    let half = ask("half")?;
+    half.shutdown(Shutdown::Write)?;
+    let begun = Instant::now();
+    drop((broken, closed));
+    running.wait_log("p", "c", "broken sent false")?;
+    let took = begun.elapsed();
+    ensure!(took < Duration::from_secs(20), "{took:?}");
+    // Who has closed may only have said all, and so might hear more for half a minute.
+    for name in ["closed", "half"] {
+        running.wait_log("p", "c", &format!("{name} sent false"))?;
+    }
+    let took = begun.elapsed();
+    ensure!(took > Duration::from_secs(25), "{took:?}");
     stop(running)
 }
 

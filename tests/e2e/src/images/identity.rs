@@ -78,24 +78,25 @@ fn an_image_of_an_unknown_user_does_not_run_without_a_manifest() -> anyhow::Resu
     let host = fs::read(guest("host")?)?;
     let (home, images) = room()?;
     let archive = home.path().join("saved.tar");
-    let config = json!({"Entrypoint": ["/host.wasm"], "User": "ada"});
-    saved(
-        &archive,
-        &config,
-        &[
+    for (user, why) in [
+        ("ada", "unable to find user ada"),
+        ("root:nogrp", "unable to find group nogrp"),
+    ] {
+        let config = json!({"Entrypoint": ["/host.wasm"], "User": user});
+        let files: [(&str, &[u8]); 3] = [
             ("host.wasm", &host),
             ("etc/passwd", b"root:x:0:0::/:/bin/sh\n"),
-        ],
-    )?;
-    images.good(&["import", &archive.display().to_string()])?;
-    let run = Run::new()?.for_a_person().args(["scratch:1"]);
-    let ended = run.data(&home.path().join("data")).finish()?;
-    let said = ended.said.transcript();
-    ensure!(ended.code == Some(125), "{said}");
-    ensure!(
-        said.contains("error: image \"scratch:1\": unable to find user ada"),
-        "{said}"
-    );
+            ("etc/group", b"root:x:0:\n"),
+        ];
+        saved(&archive, &config, &files)?;
+        images.good(&["import", &archive.display().to_string()])?;
+        let run = Run::new()?.for_a_person().args(["scratch:1"]);
+        let ended = run.data(&home.path().join("data")).finish()?;
+        let said = ended.said.transcript();
+        ensure!(ended.code == Some(125), "{said}");
+        let told = format!("error: image \"scratch:1\": {why}");
+        ensure!(said.contains(&told), "{said}");
+    }
     Ok(())
 }
 

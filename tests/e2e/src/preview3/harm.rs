@@ -36,12 +36,13 @@ const NO_ENTRY: &str = "resource table has no free keys";
 
 #[test]
 fn streams_futures_and_subtasks_are_counted() -> anyhow::Result<()> {
-    for (args, most, trap) in [
-        (&["streams"][..], 1 << 14, NO_HANDLE),
-        (&["futures"], 1 << 14, NO_HANDLE),
-        (&["subtasks"], 1 << 15, NO_HANDLE),
-        (&["pipes"], 1 << 14, NO_ENTRY),
-        (&["reads", "/d/text"], 1 << 13, NO_ENTRY),
+    for (args, reaches, trap) in [
+        (&["streams"][..], 1 << 14..=1 << 14, NO_HANDLE),
+        (&["futures"], 1 << 14..=1 << 14, NO_HANDLE),
+        (&["subtasks"], 1 << 15..=1 << 15, NO_HANDLE),
+        (&["pipes"], 1 << 14..=1 << 14, NO_ENTRY),
+        // A read is two entries while the file is read, and one afterwards.
+        (&["reads", "/d/text"], 1 << 13..=1 << 14, NO_ENTRY),
     ] {
         let ended = harm(args, None)?;
         let transcript = ended.said.transcript();
@@ -50,7 +51,8 @@ fn streams_futures_and_subtasks_are_counted() -> anyhow::Result<()> {
         assert_eq!(end["reason"], "Error", "{args:?}: {transcript}");
         let told = end["message"].as_str().unwrap_or_default();
         assert_eq!(told.lines().next(), Some(trap), "{args:?}: {transcript}");
-        assert_eq!(reached(&ended)?, most, "{args:?}: {transcript}");
+        let reached = reached(&ended)?;
+        assert!(reaches.contains(&reached), "{args:?}: {transcript}");
     }
     Ok(())
 }

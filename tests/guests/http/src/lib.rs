@@ -14,6 +14,7 @@
 //! | `/head` | the request as it is seen: method, path, authority, scheme, fields |
 //! | `/call` | what the URL in `x-url` answers |
 //! | `/nothing`, `/error`, `/trap`, `/cut`, `/spin`, `/hoard`, `/exit` | none, or half of one |
+//! | `/long` | more than the four bytes that it declares |
 //! | `/after/MS` | `after`; and then it goes on for so long |
 
 mod answer;

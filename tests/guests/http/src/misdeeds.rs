@@ -21,6 +21,10 @@ pub(crate) fn answer(what: &str, out: ResponseOutparam) {
             std::thread::sleep(std::time::Duration::from_millis(300));
             panic!("before the other half");
         }
+        "long" => {
+            let mut answer = Answer::begin(out, 200, &[("content-length", "4")]);
+            answer.write(b"more than that");
+        }
         "spin" => {
             println!("spin begins");
             loop {

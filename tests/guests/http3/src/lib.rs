@@ -7,6 +7,7 @@
 //! | `/stream/PATH` | the file as the host reads it, while the guest is done |
 //! | `/stuck` | none: it waits for what can never come |
 //! | `/sent` | nothing yet; its log tells whether it was sent |
+//! | `/silent/NAME` | a head, and nothing more; its log tells by that name whether it was sent |
 //! | `/both` | `x-url` asked twice at once |
 
 mod answer;
@@ -54,6 +55,7 @@ impl wasip3::exports::http::handler::Guest for Server {
                 Ok(text(200, &format!("{count}\n")))
             }
             "big" => Ok(big(number(0))),
+            "silent" => Ok(silent(&rest)),
             "pieces" => Ok(pieces(number(0), number(1))),
             "slow" | "pause" => {
                 if what == "slow" {
@@ -112,6 +114,21 @@ fn big(bytes: u64) -> Response {
             left -= length;
         }
         answer.finish(None).await;
+    });
+    response
+}
+
+fn silent(name: &str) -> Response {
+    let name = name.to_owned();
+    let (answer, response) = Answer::begin(200, &[]);
+    wit_bindgen::spawn_local(async move {
+        let Answer {
+            stream,
+            trailers,
+            sent,
+        } = answer;
+        println!("{name} sent {:?}", sent.await.is_ok());
+        drop((stream, trailers));
     });
     response
 }

@@ -21,6 +21,13 @@ pub(crate) async fn answer(what: &str) -> Answered {
             });
             response
         }
+        "long" => {
+            let (mut answer, response) = Answer::begin(200, &[("content-length", "4")]);
+            wit_bindgen::spawn_local(async move {
+                answer.write(b"more than that".to_vec()).await;
+            });
+            response
+        }
         "sent" => {
             let (mut answer, response) = Answer::begin(200, &[]);
             wit_bindgen::spawn_local(async move {

@@ -188,6 +188,7 @@ impl Place {
         let alone = alone.map_err(|error| match error {
             ExclusiveError::Files(error) => FileFailure::Files(error),
             ExclusiveError::Held { by } => FileFailure::Guest(self.held(by)),
+            ExclusiveError::NoThread { by } => FileFailure::Guest(self.no_thread(by)),
         })?;
         Ok(Writing {
             directory,
@@ -197,13 +198,27 @@ impl Place {
 
     fn held(&self, by: Holder) -> Failure {
         let remedy = match by {
-            Holder::Here => "try again later, or write to fewer buckets at once",
+            Holder::Here => "try again later, or write less often to this bucket",
             Holder::Process(_) | Holder::Nameless => "end it, or try again when it has let go",
         };
+        let seconds = self.patience.as_secs();
+        self.not_written(
+            by,
+            &format!("a write waits {seconds} s at the most: {remedy}"),
+        )
+    }
+
+    fn no_thread(&self, by: Holder) -> Failure {
+        self.not_written(
+            by,
+            "the pod host may have no further thread, with which it would wait: try again later, \
+             or raise its limit of threads (`ulimit -u`, or its cgroup's pids.max)",
+        )
+    }
+
+    fn not_written(&self, by: Holder, why: &str) -> Failure {
         Failure::Other(format!(
-            "bucket {path}: not written, for the file {path}/{LOCK} is locked by {by}, and a \
-             write waits {} s at the most: {remedy}",
-            self.patience.as_secs(),
+            "bucket {path}: not written, for the file {path}/{LOCK} is locked by {by}, and {why}",
             path = self.path.trim_end_matches('/'),
         ))
     }

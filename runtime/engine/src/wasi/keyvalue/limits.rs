@@ -34,6 +34,7 @@ pub(super) const POD: u64 = 256 << 20;
 pub(super) const ENTRY: u64 = 192;
 
 /// How long a write on a volume waits for other writers. Each takes as long as the disk does to sync
-/// two files; who holds a bucket for seconds has hung, or means to, and meanwhile each write that
-/// waits takes one of the few threads that the pod has for its files.
+/// two files, and no process comes again before those that wait; who holds a bucket for seconds has
+/// hung, or means to, and meanwhile each write that waits takes one of the few threads that the pod
+/// has for its files.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,6 +1,12 @@
 //! What goes wrong on the way, and what is made of it.
 
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
 use super::*;
+use crate::registry::target::Url;
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_taken_up_where_it_broke() {
@@ -111,25 +117,76 @@ async fn a_registry_that_is_busy_is_asked_again() {
 #[tokio::test]
 async fn a_server_that_wants_tls_is_told_with_what_to_do() {
     let fake = Fake::start().await;
-    let said = b"Client sent an HTTP request to an HTTPS server.\n";
-    fake.intercept(|_| Some(Reply::new(400).body(said)));
-    let error = Puller::new().refused(&format!("{}/app:1", fake.host)).await;
-    assert!(error.contains("name it with https://"), "{error}");
-    // What others answer: an alert of TLS.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0");
-    let listener = listener.await.expect("a port");
+    let texts: [&[u8]; 2] = [
+        b"Client sent an HTTP request to an HTTPS server.\n",
+        b"<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title>",
+    ];
+    for said in texts {
+        fake.intercept(move |_| Some(Reply::new(400).body(said)));
+        let error = Puller::new().refused(&format!("{}/app:1", fake.host)).await;
+        for part in ["HTTP request", "name it with https://"] {
+            assert!(error.contains(part) && !error.contains('<'), "{error}");
+        }
+    }
+}
+
+/// What comes of a request that is answered with these bytes, and no more where `is_all`; and the
+/// other end of its connection.
+async fn answered(
+    client: &Client,
+    bytes: &[u8],
+    is_all: bool,
+) -> (Url, TcpStream, Result<Response<Incoming>, RegistryError>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let host = listener.local_addr().expect("an address");
+    let url = Url::parse(&format!("http://{host}/v2/")).expect("a URL");
+    let request = Request::get("/v2/").body(transfer::empty());
     let answering = async {
         let (mut stream, _) = listener.accept().await.expect("a client");
-        let alert = [21, 3, 1, 0, 2, 2, 80];
-        let sent = tokio::io::AsyncWriteExt::write_all(&mut stream, &alert).await;
-        sent.expect("sent");
+        let asked = stream.read(&mut [0; 4096]).await.expect("a request");
+        assert!(asked > 0, "it hung up");
+        stream.write_all(bytes).await.expect("sent");
+        if is_all {
+            stream.shutdown().await.expect("ended");
+        }
         stream
     };
-    let puller = Puller::new();
-    let reference = format!("{host}/app:1");
-    let (_stream, error) = tokio::join!(answering, puller.refused(&reference));
-    assert!(error.contains("name it with https://"), "{error}");
+    let sending = client
+        .connections()
+        .send(&url.target, request.expect("a request"));
+    let (stream, sent) = tokio::join!(answering, sending);
+    (url, stream, sent)
+}
+
+#[tokio::test]
+async fn an_alert_of_tls_is_told_and_what_is_no_http_may_pass() {
+    let cases: [(&[u8], bool); 4] = [
+        (&[21, 3, 1, 0, 2, 2, 80], true),
+        (b"SSH-2.0-OpenSSH\r\n", false),
+        (b"HTTP/1.1 20", false),
+        (b"", false),
+    ];
+    for (bytes, is_tls) in cases {
+        let client = Client::new(Hosts::plain());
+        let (_, _stream, sent) = answered(&client, bytes, true).await;
+        let error = sent.expect_err("no HTTP");
+        assert_eq!(error.may_pass(), !is_tls, "{error}");
+        let told = error.to_string().contains("name it with https://");
+        assert_eq!(told, is_tls, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_body_of_an_error_is_not_waited_for_long() {
+    let head = b"HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Length: 5\r\n\r\n";
+    let client = Client::new(Hosts::plain());
+    let (url, _stream, sent) = answered(&client, head, false).await;
+    let begun = tokio::time::Instant::now();
+    let error = session::busy(&url, sent.expect("a head")).await;
+    let took = begun.elapsed();
+    let range = limits::ERROR_WAIT..2 * limits::ERROR_WAIT;
+    assert!(range.contains(&took), "{took:?}");
+    assert!(error.to_string().contains("try again in 7 s"), "{error}");
 }
 
 #[test]

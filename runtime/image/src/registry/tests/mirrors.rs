@@ -150,14 +150,19 @@ async fn what_each_server_said_is_told() {
     // Without a scheme it is https, which nobody speaks there.
     let text = table(&mirror, "\"pull\", \"resolve\"");
     let text = format!("{text}[host.\"127.0.0.1:1\"]\n");
-    let (_folder, puller) = settled(&fake, &text, Keyring::anonymous());
-    let error = puller.refused(&format!("{}/app:1", fake.host)).await;
-    let wanted = ["not found", &fake.host, "not for you", "127.0.0.1:1"];
-    for wanted in wanted {
-        assert!(error.contains(wanted), "{wanted}: {error}");
+    // What the registry says counts, also where it is asked before.
+    let registry = table(&fake, "\"pull\", \"resolve\"");
+    for text in [format!("{registry}{text}"), text.clone()] {
+        let (_folder, puller) = settled(&fake, &text, Keyring::anonymous());
+        let error = puller.refused(&format!("{}/app:1", fake.host)).await;
+        let wanted = ["not found", &fake.host, "not for you", "127.0.0.1:1"];
+        for wanted in wanted {
+            assert!(error.contains(wanted), "{wanted}: {error}");
+        }
+        let told = error.find("not found") < error.find("asked as well: ");
+        assert!(told, "{error}");
     }
-    let told = error.find("not found") < error.find("asked before: ");
-    assert!(told, "{error}");
+    let (_folder, puller) = settled(&fake, &text, Keyring::anonymous());
     // Content that is wrong does not say by itself from where it came.
     mirror.intercept(|_| None);
     let (_, layer) = fake.artifact("app", "1", b"right");

@@ -1,6 +1,8 @@
 //! A connection against a queue of bytes, its ends as a table, and its memory to the last byte.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
 
 use proptest::prelude::*;
 
@@ -261,4 +263,47 @@ fn low_water() {
     assert_eq!(left.writable(), Ok(0));
     right.read(&mut [0; 1]).unwrap();
     assert_eq!(left.writable(), Ok(LARGEST));
+}
+
+/// The other side ends, with bytes of its own on the way, and whoever waits for that is woken.
+#[test]
+fn the_end_of_the_other_side_is_told_before_its_bytes_are_read() {
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    type Ends = fn(MemoryEnd) -> Option<MemoryEnd>;
+    let says_all: Ends = |end| {
+        end.shutdown(Shutdown::Write);
+        Some(end)
+    };
+    let closes: Ends = |_| None;
+    for (name, leaves_unread, ends, wanted) in [
+        ("all is said", false, says_all, PeerEnd::Finished),
+        ("closed", false, closes, PeerEnd::Finished),
+        (
+            "closed with something unread",
+            true,
+            closes,
+            PeerEnd::Broken,
+        ),
+    ] {
+        let (near, far) = pair(&funds());
+        far.write(b"on its way", false).unwrap();
+        if leaves_unread {
+            near.write(b"never read", false).unwrap();
+        }
+        let woken = Arc::new(Woken(false.into()));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        assert!(near.poll_peer_ended(&mut context).is_pending(), "{name}");
+        let _far = ends(far);
+        assert!(woken.0.load(Ordering::Relaxed), "{name}");
+        let ended = near.poll_peer_ended(&mut context);
+        assert_eq!(ended, Poll::Ready(wanted), "{name}");
+    }
 }

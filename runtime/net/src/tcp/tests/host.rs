@@ -1,8 +1,11 @@
 //! Listeners on the host's network, with ports of this machine that were free a moment ago.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream as Client};
+use std::task::Waker;
 
 use super::*;
+use crate::stream::PeerEnd;
 
 /// The kernel tells it once, to whoever asks first.
 #[test]
@@ -23,6 +26,42 @@ fn a_reset_is_told_to_writer_and_reader() {
     assert_eq!(peeked, Err(NetError::ConnectionReset), "a look ahead");
     assert_eq!(read(), Err(NetError::ConnectionReset));
     assert_eq!(read(), Ok(0));
+}
+
+/// Whether the peer left something unread, whether it closed or only said all, and how that looks.
+#[test]
+fn the_end_of_a_peer_is_told_to_whoever_does_not_read() {
+    let bench = Bench::new();
+    let pod = bench.host_pod(1);
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    for (unread, closes, wanted) in [
+        (false, false, PeerEnd::Finished),
+        (false, true, PeerEnd::Finished),
+        (true, true, PeerEnd::Broken),
+    ] {
+        let client = bench.connect(&pod, server.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = server.accept().unwrap();
+        let goes_on = || {
+            let mut context = Context::from_waker(Waker::noop());
+            client.poll_peer_ended(&mut context).is_pending()
+        };
+        assert!(goes_on());
+        peer.write_all(b"never read").unwrap();
+        bench.wait(|cx| client.poll_read_ready(cx));
+        assert!(goes_on(), "there is only something to read");
+        if unread {
+            assert_eq!(client.try_write(b"never read either"), Ok(17));
+            // Once it is there, closing resets the connection.
+            peer.peek(&mut [0]).unwrap();
+        }
+        let half = (!closes).then_some(peer);
+        if let Some(half) = &half {
+            half.shutdown(Shutdown::Write).unwrap();
+        }
+        let mut end = None;
+        bench.wait(|cx| client.poll_peer_ended(cx).map(|it| end = Some(it)));
+        assert_eq!(end, Some(wanted), "{unread} {closes}");
+    }
 }
 
 /// Whether this machine has no IPv6.

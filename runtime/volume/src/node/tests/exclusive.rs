@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
+use std::sync::{Barrier, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -20,6 +20,17 @@ const PATIENT: Duration = Duration::from_secs(60);
 
 /// Long enough for a thread to begin to wait.
 const SHORT: Duration = Duration::from_millis(20);
+
+/// Directories that others hold, each with a writer: more than there are threads to wait with.
+const MANY: usize = 20;
+
+/// Held by tests that need a thread, or all of them.
+static THREADS: Mutex<()> = Mutex::new(());
+
+/// Bytes that are locked: of who is next, and of who writes.
+const NEXT: (i64, i64) = (0, 1);
+const WRITER: (i64, i64) = (1, 0);
+const WHOLE: (i64, i64) = (0, 0);
 
 /// Names the file that the process locks which a test starts: its own program once more.
 const OTHER: &str = "WASMPOD_TEST_LOCKED";
@@ -56,22 +67,32 @@ impl Place {
         file.unwrap()
     }
 
+    /// The same, locked for writing or reading. A process that another test starts has copies of all
+    /// descriptors until it is the other program, so that a lock may last a moment longer than ours.
     fn locked(&self, how: i32) -> File {
         let file = self.opened();
-        assert!(try_lock(&file, how));
-        file
+        let (sender, locked) = mpsc::channel();
+        std::thread::spawn(move || {
+            fcntl(&file, FcntlArg::F_OFD_SETLKW(&lock(how, WHOLE))).unwrap();
+            sender.send(file)
+        });
+        locked.recv_timeout(PATIENT).expect("nobody has it")
     }
 }
 
-/// Locks a file for writing or reading; tells whether nobody else had it.
-fn try_lock(file: &File, how: i32) -> bool {
-    let lock = libc::flock {
+fn lock(how: i32, (start, length): (i64, i64)) -> libc::flock {
+    libc::flock {
         l_type: i16::try_from(how).unwrap(),
         l_whence: 0,
-        l_start: 0,
-        l_len: 0,
+        l_start: start,
+        l_len: length,
         l_pid: 0,
-    };
+    }
+}
+
+/// Locks a part of a file for writing; tells whether nobody else had it.
+fn try_lock(file: &File, part: (i64, i64)) -> bool {
+    let lock = lock(libc::F_WRLCK, part);
     fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).is_ok()
 }
 
@@ -149,13 +170,58 @@ fn what_else_the_process_opens_and_closes_takes_nothing_from_the_writer() {
     drop(place.directory.open_at("lock", false, &options).unwrap());
     drop(place.opened());
     let other = place.opened();
-    assert!(!try_lock(&other, libc::F_WRLCK), "still locked");
+    assert!(!try_lock(&other, WRITER), "still locked");
     drop(writing);
-    assert!(try_lock(&other, libc::F_WRLCK), "free");
+    drop(place.locked(libc::F_WRLCK));
+}
+
+#[test]
+fn who_waits_in_another_process_comes_before_who_has_just_written() {
+    let place = Place::new();
+    let other = place.opened();
+    let writing = place.try_for(PATIENT).unwrap();
+    // It waits, as `kernel` does it: nothing that it needs is held until it is its turn.
+    assert!(try_lock(&other, NEXT), "there is room for the next");
+    assert!(!try_lock(&other, WRITER));
+    drop(writing);
+    assert_eq!(place.try_for(SHORT).err(), held(Holder::Nameless));
+    // It has written, and ends.
+    drop(other);
+    assert!(place.try_for(PATIENT).is_ok());
+}
+
+#[test]
+fn who_finds_no_thread_to_wait_with_waits_for_one() {
+    let _threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+    let held_up: Vec<Place> = (0..MANY).map(|_| Place::new()).collect();
+    let holders: Vec<File> = held_up
+        .iter()
+        .map(|place| place.locked(libc::F_RDLCK))
+        .collect();
+    for place in &held_up {
+        let begun = Instant::now();
+        assert_eq!(place.try_for(SHORT).err(), held(Holder::Nameless));
+        assert!(begun.elapsed() >= SHORT, "told at once");
+    }
+    // What is free needs none.
+    let a_while = Duration::from_secs(1);
+    assert!(Place::new().try_for(a_while).is_ok());
+    let start = Barrier::new(MANY + 1);
+    std::thread::scope(|scope| {
+        for place in &held_up {
+            scope.spawn(|| {
+                start.wait();
+                drop(place.try_for(PATIENT).unwrap());
+            });
+        }
+        start.wait();
+        drop(holders);
+    });
 }
 
 #[test]
 fn nobody_waits_longer_than_they_said() {
+    let _threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
     let place = Place::new();
     let first = place.try_for(PATIENT).unwrap();
     for patience in [Duration::ZERO, SHORT] {
@@ -210,10 +276,7 @@ fn a_file_that_is_replaced_is_not_the_one_that_is_locked() {
     // Whoever still holds the old one holds nobody up.
     std::fs::remove_file(&place.file).unwrap();
     let writing = place.try_for(PATIENT).unwrap();
-    assert!(
-        !try_lock(&place.opened(), libc::F_WRLCK),
-        "the new one is locked"
-    );
+    assert!(!try_lock(&place.opened(), WRITER), "the new one is locked");
     drop((writing, old));
 }
 

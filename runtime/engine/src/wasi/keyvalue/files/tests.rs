@@ -309,7 +309,10 @@ fn who_is_held_up_is_told_by_whom_and_has_written_nothing() {
         let Err(FileFailure::Guest(Failure::Other(why))) = refused else {
             panic!("written: {refused:?}");
         };
-        for part in ["/data/kv/lock", "other writers of this host", "try again"] {
+        for part in [
+            "/data/kv/lock is locked by other writers of this host, and a write waits 0 s",
+            "try again later, or write less often to this bucket",
+        ] {
             assert!(why.contains(part), "{part}: {why}");
         }
     }
@@ -317,6 +320,17 @@ fn who_is_held_up_is_told_by_whom_and_has_written_nothing() {
     assert_eq!(value(&place, "k"), Some(b"old".to_vec()));
     drop(alone);
     place.set(&key("k"), b"new").expect("written");
+}
+
+#[test]
+fn who_cannot_wait_is_told_why() {
+    let folder = folder();
+    let Failure::Other(why) = bucket(&folder).no_thread(Holder::Process(7)) else {
+        panic!("another failure");
+    };
+    for part in ["/data/kv/lock is locked by the process 7, and", "pids.max"] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
 }
 
 #[test]
