@@ -12,6 +12,7 @@
 //! is printed, not an error.
 
 mod bench;
+mod cores;
 mod cpu;
 mod groups;
 mod machine;

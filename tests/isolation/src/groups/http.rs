@@ -3,8 +3,9 @@
 //!
 //! The guest counts in a static and gives back a field of the request. Where each request has an
 //! instance of its own every answer shows 1; where one serves many, none shows more than it may. An
-//! answer that shows anything else ends the bench. Clients are threads of this process, whose time
-//! does not count, on connections that stay open.
+//! answer that shows anything else ends the bench. Clients are tasks of this process, whose time does
+//! not count, on connections that stay open. They have the last processor to themselves, and servers
+//! the others.
 
 mod load;
 mod plain;

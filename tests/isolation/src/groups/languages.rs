@@ -99,8 +99,8 @@ impl Language {
             return Ok(self.absent(&reason));
         }
         let place = Place::new(bench, self, program)?;
-        // Three quarters: each takes seconds.
-        let firsts = (bench.amount.processes * 3 / 4).max(1);
+        // A quarter: each takes seconds.
+        let firsts = (bench.amount.processes / 4).max(1);
         let first = in_turns(&place, &Way::FIRST, firsts, true)?;
         let second = in_turns(&place, &Way::SECOND, bench.amount.processes, false)?;
         let mut figures = figures(self.first, &first)?;

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::load::Load;
 use super::plain;
 use crate::bench::Bench;
+use crate::cores::{self, Side};
 use crate::cpu::Meter;
 use crate::options;
 use crate::process::{self, Running};
@@ -102,7 +103,8 @@ impl Server {
     pub(super) fn start(way: Way, bench: &Bench, most: u32) -> anyhow::Result<Self> {
         // Free now, and taken at once.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let mut running = Running::start(way.command(bench, address, most)?)?;
+        let command = way.command(bench, address, most)?;
+        let mut running = cores::on(Side::Answers, || Running::start(command))?;
         let (up, is_up) = mpsc::channel();
         let stdout = running.take_stdout().context("a process without output")?;
         let stderr = running.take_stderr().context("a process without errors")?;
