@@ -112,7 +112,10 @@ impl Executor {
     /// # Errors
     /// When the system refuses a thread.
     pub fn start() -> io::Result<Self> {
-        let workers = thread::available_parallelism().map_or(1, usize::from);
+        Self::with_workers(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn with_workers(workers: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(workers));
         let started = AtomicUsize::new(0);
         let threads = Builder::new_multi_thread()

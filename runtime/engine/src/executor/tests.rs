@@ -163,18 +163,10 @@ fn no_task_is_left_lying_whether_workers_sleep_or_look() {
     }
 }
 
-/// Whether two guests can run at the same time here.
-fn has_two_threads() -> bool {
-    thread::available_parallelism().is_ok_and(|n| n.get() > 1)
-}
-
 #[test]
 fn timers_are_heard_while_a_guest_keeps_the_thread_that_heard_of_it() {
-    if !has_two_threads() {
-        return;
-    }
     for _ in 0..20 {
-        let executor = Executor::start().expect("threads");
+        let executor = Executor::with_workers(2).expect("threads");
         let (sender, receiver) = mpsc::channel();
         let (other, wanted) = mpsc::channel();
         let keeps = async move {
@@ -195,10 +187,7 @@ fn timers_are_heard_while_a_guest_keeps_the_thread_that_heard_of_it() {
 
 #[test]
 fn a_guest_that_wakes_two_and_keeps_its_thread_runs_beside_one_of_them() {
-    if !has_two_threads() {
-        return;
-    }
-    let executor = Arc::new(Executor::start().expect("threads"));
+    let executor = Arc::new(Executor::with_workers(2).expect("threads"));
     for _ in 0..20 {
         let (sender, receiver) = mpsc::channel();
         let (other, wanted) = mpsc::channel();
