@@ -16,8 +16,14 @@ mod tracing_output;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use mimalloc::MiMalloc;
 
 use options::{Command, Options};
+
+/// Each request to an http server allocates some eighty times, most of it freed by whoever allocated it:
+/// what the C library's allocator took of that time was a twentieth of a request.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Exit code for bad usage, bad manifests and a machine that cannot run pods: none of the
 /// containers' own.

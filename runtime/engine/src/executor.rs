@@ -25,6 +25,7 @@
 //! Where the one that heard is kept by its guest, the tick has another one listen. What blocks beside
 //! guests (file calls) runs on further threads of that runtime, as nice as they.
 
+mod bill;
 mod patience;
 mod queue;
 mod task;
@@ -44,6 +45,7 @@ use tokio::sync::Notify;
 use tokio::task::unconstrained;
 
 use crate::account::Account;
+use bill::Bill;
 use patience::Patience;
 use queue::{Next, Queue};
 use task::Task;
@@ -53,7 +55,8 @@ use tick::Tick;
 /// How much nicer than everything else the guests' threads are.
 const NICENESS: i32 = 5;
 
-/// For how long a worker runs one task after another before it looks what has come in on sockets.
+/// For how long a worker runs one task after another before it looks what has come in on sockets, and
+/// charges what they have spent.
 /// Shorter than a turn of a guest that computes, and long enough for some dozen short ones.
 const ROUND: Duration = Duration::from_micros(200);
 
@@ -279,6 +282,7 @@ impl Shared {
     fn run_some(&self, worker: &mut Worker) -> Rest {
         let _marked = task::mark_worker();
         let begun = Instant::now();
+        let mut bill = Bill::new(begun, ROUND);
         let mut queue = self.lock();
         loop {
             match queue.next() {
@@ -296,10 +300,10 @@ impl Shared {
                         self.tick.start();
                     }
                     drop(queue);
-                    task.run();
+                    task.run(&mut bill);
                     queue = self.lock();
                     queue.stop_running();
-                    if queue.len() > 0 && begun.elapsed() >= ROUND {
+                    if queue.len() > 0 && bill.is_over() {
                         return Rest::Moment;
                     }
                 }

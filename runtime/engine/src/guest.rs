@@ -11,7 +11,7 @@ use wasmtime_wasi_io::IoView;
 use crate::files::Files;
 use crate::health::Health;
 use crate::http::Http;
-use crate::instance::{Identity, Program};
+use crate::instance::Program;
 use crate::limits::Limiter;
 use crate::output::{Output, OutputSink};
 use crate::stdin::Stdin;
@@ -37,8 +37,6 @@ pub(crate) struct Guest {
     /// Descriptors of a preview 1 module; nothing for a component.
     pub(crate) p1: p1::State,
     pub(crate) health: Health,
-    pub(crate) container: String,
-    pub(crate) identity: Arc<Identity>,
     pub(crate) stop: Arc<Stop>,
     pub(crate) program: Arc<Program>,
     /// Of buckets.
@@ -48,10 +46,12 @@ pub(crate) struct Guest {
 // === impl Guest ===
 
 impl Guest {
-    /// A guest whose output goes to `sink`, which several guests of one container may share.
+    /// A guest whose output goes to `sink` and whose health is `health`, which several guests of one
+    /// container may share.
     pub(crate) fn new(
         program: &Arc<Program>,
         sink: OutputSink,
+        health: Health,
         stdin: Option<Stdin>,
         stop: Arc<Stop>,
     ) -> Self {
@@ -87,9 +87,7 @@ impl Guest {
             stdout: out,
             stderr: err,
             files,
-            health: Health::new(program.id, program.reports.clone()),
-            container: program.container.clone(),
-            identity: Arc::clone(&program.identity),
+            health,
             stop,
             program: Arc::clone(program),
             handles: keyvalue::Handles::default(),

@@ -14,10 +14,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// One instance's health. Clones are the same.
 #[derive(Debug, Clone)]
-pub(crate) struct Health {
+pub(crate) struct Health(Arc<Teller>);
+
+#[derive(Debug)]
+struct Teller {
     instance: InstanceId,
     reports: UnboundedSender<Report>,
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
@@ -32,11 +35,11 @@ struct State {
 
 impl Health {
     pub(crate) fn new(instance: InstanceId, reports: UnboundedSender<Report>) -> Self {
-        Self {
+        Self(Arc::new(Teller {
             instance,
             reports,
-            state: Arc::default(),
-        }
+            state: Mutex::default(),
+        }))
     }
 
     /// Tells it now, or after the pause, unless it says nothing new.
@@ -69,14 +72,14 @@ impl Health {
 
     fn report(&self, ready: bool, message: String) {
         // Nobody listens any more only when the host is going away.
-        let _ = self.reports.send(Report::Health {
-            instance: self.instance,
+        let _ = self.0.reports.send(Report::Health {
+            instance: self.0.instance,
             ready,
             message,
         });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

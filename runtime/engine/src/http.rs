@@ -97,7 +97,7 @@ impl Http {
 
 impl Guest {
     /// Lets it call out: it is one that has wasi:http, and the limits of such.
-    pub(crate) fn set_outgoing(&mut self, outgoing: Outgoing) {
+    pub(crate) fn set_outgoing(&mut self, outgoing: Arc<Outgoing>) {
         self.table.set_max_capacity(limits::RESOURCES);
         self.http.hooks = Hooks::of(outgoing);
     }

@@ -30,6 +30,7 @@ use crate::account::{Account, OOM_KILLED, Victim};
 use crate::executor::Executor;
 use crate::files::FileCalls;
 use crate::guest::Guest;
+use crate::health::Health;
 use crate::http::{self, Outgoing, Tls};
 use crate::image::{Entry, Image, ImageError};
 use crate::output::{Chunk, OutputSink};
@@ -292,7 +293,8 @@ impl Engine {
             };
         }
         let sink = OutputSink::new(program.id, program.reports.clone());
-        let guest = Guest::new(&program, sink, stdin, stop);
+        let health = Health::new(program.id, program.reports.clone());
+        let guest = Guest::new(&program, sink, health, stdin, stop);
         let entered = self.enter(&program, guest, farewell).await;
         let exit = entered.unwrap_or_else(|error| start_error(&error));
         if exit.reason == OOM_KILLED {
@@ -312,7 +314,7 @@ impl Engine {
         let mut store = store(&slot, guest);
         if entry.calls_out() {
             let outgoing = Outgoing::new(self.clone(), program, farewell);
-            store.data_mut().set_outgoing(outgoing);
+            store.data_mut().set_outgoing(Arc::new(outgoing));
         }
         let ended = match entry {
             Entry::Command { command, .. } => {

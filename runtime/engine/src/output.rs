@@ -45,13 +45,16 @@ pub struct Chunk {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// Where one instance's output goes.
+/// Where one instance's output goes. Clones are the same.
 #[derive(Debug, Clone)]
-pub(crate) struct OutputSink {
+pub(crate) struct OutputSink(Arc<Sink>);
+
+#[derive(Debug)]
+struct Sink {
     instance: InstanceId,
     reports: mpsc::UnboundedSender<Report>,
     room: Arc<Semaphore>,
-    rate: Arc<Mutex<Rate>>,
+    rate: Mutex<Rate>,
 }
 
 /// Standard output or error as WASI sees it.
@@ -104,21 +107,27 @@ impl Chunk {
 impl OutputSink {
     /// A sink for this instance.
     pub(crate) fn new(instance: InstanceId, reports: mpsc::UnboundedSender<Report>) -> Self {
-        Self {
+        let rate = Rate {
+            left: BURST,
+            at: Instant::now(),
+        };
+        Self(Arc::new(Sink {
             instance,
             reports,
             room: Arc::new(Semaphore::new(ROOM)),
-            rate: Arc::new(Mutex::new(Rate {
-                left: BURST,
-                at: Instant::now(),
-            })),
-        }
+            rate: Mutex::new(rate),
+        }))
+    }
+
+    /// Room for what is on its way.
+    fn room(&self) -> &Arc<Semaphore> {
+        &self.0.room
     }
 
     /// Sends now if there is room.
     fn try_send(&self, stream: Stream, bytes: &Bytes) -> bool {
         let length = cost(bytes);
-        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(length) else {
+        let Ok(room) = Arc::clone(self.room()).try_acquire_many_owned(length) else {
             return false;
         };
         self.send(stream, bytes.clone(), Some(room));
@@ -128,7 +137,10 @@ impl OutputSink {
     /// Room for these bytes, as soon as there is. Nothing once the sink is closed.
     async fn room_for(&self, bytes: &Bytes) -> Option<OwnedSemaphorePermit> {
         let length = cost(bytes);
-        Arc::clone(&self.room).acquire_many_owned(length).await.ok()
+        Arc::clone(self.room())
+            .acquire_many_owned(length)
+            .await
+            .ok()
     }
 
     fn send(&self, stream: Stream, bytes: Bytes, room: Option<OwnedSemaphorePermit>) {
@@ -137,13 +149,13 @@ impl OutputSink {
         }
         self.rate().take(bytes.len() as u64);
         let chunk = Chunk {
-            instance: self.instance,
+            instance: self.0.instance,
             stream,
             bytes,
             _room: room,
         };
         // Nobody listens any more only when the host is going away.
-        let _ = self.reports.send(Report::Output(chunk));
+        let _ = self.0.reports.send(Report::Output(chunk));
     }
 
     /// Waits until the rate allows more.
@@ -159,7 +171,7 @@ impl OutputSink {
     }
 
     fn rate(&self) -> std::sync::MutexGuard<'_, Rate> {
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -211,7 +223,7 @@ impl Output {
     /// For one stream to it.
     pub(crate) fn writer(&self) -> AsyncWriter {
         AsyncWriter {
-            room: PollSemaphore::new(Arc::clone(&self.sink.room)),
+            room: PollSemaphore::new(Arc::clone(self.sink.room())),
             sink: self.sink.clone(),
             stream: self.stream,
             pause: None,
@@ -268,7 +280,7 @@ impl OutputStream for Writer {
         if self.pending.is_some() || self.output.sink.rate().wait().is_some() {
             return Ok(0);
         }
-        Ok(self.output.sink.room.available_permits())
+        Ok(self.output.sink.room().available_permits())
     }
 }
 
@@ -285,7 +297,7 @@ impl Pollable for Writer {
         }
         self.output.sink.wait_for_rate().await;
         // One free byte is enough to go on; the permit is given back at once.
-        drop(self.output.sink.room.acquire().await);
+        drop(self.output.sink.room().acquire().await);
     }
 }
 
@@ -320,7 +332,7 @@ impl AsyncWriter {
     /// Waits no more. Who leaves has to say so: room is given in turn, and what would be given to
     /// one that never asks again is missing to every other stream of this instance.
     pub(crate) fn give_up(&mut self) {
-        self.room = PollSemaphore::new(Arc::clone(&self.sink.room));
+        self.room = PollSemaphore::new(Arc::clone(self.sink.room()));
     }
 }
 

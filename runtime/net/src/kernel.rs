@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ pub(crate) struct KernelSocket {
     /// What the reactor, which remembers one task per direction, wakes.
     read_waker: Waker,
     write_waker: Waker,
+    /// No receive has found an end of what is there yet: there may be something of which the reactor
+    /// has not heard.
+    is_fresh: AtomicBool,
 }
 
 /// Who waits for a socket.
@@ -192,9 +195,12 @@ impl KernelSocket {
             read_waker: Arc::new(WakeReaders(Arc::clone(&waiting))).into(),
             write_waker: Arc::new(WakeAll(Arc::clone(&waiting))).into(),
             waiting,
+            is_fresh: AtomicBool::new(true),
         })
     }
 
+    /// Of a stream: what is there. Where that leaves room, there is no more, and the next wait is for
+    /// a new event (epoll(7), "Questions and answers", 9); a look ahead takes nothing away.
     pub(crate) fn receive(&self, into: &mut [u8], peek: bool) -> Result<usize, NetError> {
         let flags = RecvFlags::DONTWAIT
             | if peek {
@@ -203,13 +209,20 @@ impl KernelSocket {
                 RecvFlags::empty()
             };
         let swallowed = self.waiting.swallowed.so_far();
+        let mut all = None;
         let received = self.attempt(Interest::READABLE, |fd| {
-            Ok(rustix::net::recv(fd, &mut *into, flags)?.1)
+            let count = rustix::net::recv(fd, &mut *into, flags)?.1;
+            if !peek && (1..into.len()).contains(&count) {
+                all = Some(count);
+                return Err(Errno::WOULDBLOCK);
+            }
+            Ok(count)
         });
         if received == Err(NetError::WouldBlock) {
             self.waiting.swallowed.settle(swallowed);
+            self.is_fresh.store(false, Ordering::Relaxed);
         }
-        received
+        all.map_or(received, Ok)
     }
 
     pub(crate) fn receive_from(&self, into: &mut [u8]) -> Result<(usize, SocketAddr), NetError> {
@@ -282,9 +295,12 @@ impl KernelSocket {
         self.settle(PollFlags::IN)
     }
 
-    /// Ready when the reactor has heard of the socket since a receive found nothing: for whoever then
-    /// tries again, and so need not ask the kernel in between.
+    /// Ready when the reactor has heard of the socket since a receive found nothing, or none has: for
+    /// whoever tries then, and so need not ask the kernel in between.
     pub(crate) fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_fresh.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
         self.waiting.readers.lock().add(cx.waker());
         let mut reactor = Context::from_waker(&self.read_waker);
         let heard = self.socket.poll_read_ready(&mut reactor).map(drop);

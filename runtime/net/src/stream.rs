@@ -74,6 +74,10 @@ pub(crate) enum Link {
 /// The most that one read through the kernel hands out: what the thread's buffer is made for.
 const KERNEL_READ: usize = 64 * 1024;
 
+/// The room that is made ready first for a read into a buffer that is not yet written to: a request
+/// or an answer without a body fits.
+const FIRST: usize = 2048;
+
 thread_local! {
     /// Where reads put their bytes; its memory comes back when the bytes are dropped.
     static BUFFER: RefCell<BytesMut> = RefCell::default();
@@ -203,6 +207,32 @@ impl TcpStream {
         }
     }
 
+    /// Ready unless a read is known to find nothing.
+    fn poll_worth_reading(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.0.link {
+            Link::Memory(_) => Poll::Ready(()),
+            Link::Kernel(end) => end.poll_read_again(cx),
+        }
+    }
+
+    /// Reads what is there. Most messages are short: only behind a full [`FIRST`] the rest of the
+    /// buffer is made ready, and read.
+    fn try_fill(&self, buffer: &mut ReadBuf<'_>) -> Result<(), NetError> {
+        let first = buffer.remaining().min(FIRST);
+        let count = self.try_read(buffer.initialize_unfilled_to(first))?;
+        buffer.advance(count);
+        if count < FIRST || buffer.remaining() == 0 {
+            return Ok(());
+        }
+        match self.try_read(buffer.initialize_unfilled()) {
+            Ok(count) => buffer.advance(count),
+            // The end too: the next read tells.
+            Err(NetError::WouldBlock) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     /// The same for whoever has tried, and tries again.
     fn poll_read_again(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.0.link {
@@ -274,11 +304,9 @@ impl AsyncRead for TcpStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            match self.try_read(buffer.initialize_unfilled()) {
-                Ok(count) => {
-                    buffer.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
+            ready!(self.poll_worth_reading(cx));
+            match self.try_fill(buffer) {
+                Ok(()) => return Poll::Ready(Ok(())),
                 Err(NetError::WouldBlock) => ready!(self.poll_read_again(cx)),
                 Err(error) => return Poll::Ready(Err(error.into())),
             }

@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::Shared;
-use crate::account::{Account, thread_time};
+use super::bill::Bill;
+use crate::account::Account;
 
 const IDLE: u8 = 0;
 const QUEUED: u8 = 1;
@@ -125,12 +126,12 @@ impl Task {
     }
 
     /// Polls once on this worker, and puts itself back in line if it was woken meanwhile.
-    pub(super) fn run(self: Arc<Self>) {
+    pub(super) fn run(self: Arc<Self>, bill: &mut Bill) {
         // A swap, so that whoever woke it before is seen: what it wrote, this poll reads.
         self.state.swap(RUNNING, Ordering::AcqRel);
-        let before = thread_time();
+        bill.begin(&self.account);
         let ended = self.poll();
-        self.account.charge(thread_time().saturating_sub(before));
+        bill.end(ended.is_some());
         if let Some(work) = ended {
             self.state.store(DONE, Ordering::Release);
             work.finish();

@@ -37,8 +37,7 @@ use crate::instance::{Engine, Farewell, Program};
 /// Bytes that a request takes before it has a connection: its task and its channels.
 const EXCHANGE: usize = 4 << 10;
 
-/// How guests call out. Clones have one limit together.
-#[derive(Clone)]
+/// How guests call out, with one limit together.
 pub(crate) struct Outgoing {
     engine: Engine,
     account: Arc<Account>,
@@ -52,7 +51,7 @@ pub(crate) struct Outgoing {
 /// What wasmtime-wasi-http asks us; nobody calls out where nothing is set.
 #[derive(Default)]
 pub(super) struct Hooks {
-    outgoing: Option<Outgoing>,
+    outgoing: Option<Arc<Outgoing>>,
 }
 
 /// Ends a task when it is dropped.
@@ -140,7 +139,7 @@ impl Outgoing {
 // === impl Hooks ===
 
 impl Hooks {
-    pub(super) fn of(outgoing: Outgoing) -> Self {
+    pub(super) fn of(outgoing: Arc<Outgoing>) -> Self {
         Self {
             outgoing: Some(outgoing),
         }
@@ -151,7 +150,7 @@ impl Hooks {
     /// # Errors
     /// Where it may not.
     pub(super) fn outgoing(&self) -> Result<&Outgoing, Error> {
-        self.outgoing.as_ref().ok_or(Error::HttpRequestDenied)
+        self.outgoing.as_deref().ok_or(Error::HttpRequestDenied)
     }
 }
 

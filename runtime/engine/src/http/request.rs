@@ -57,13 +57,12 @@ enum Came {
 /// is done, it goes on in a task of its own.
 struct Running {
     server: Arc<Server>,
-    asked: Asked,
+    asked: Arc<Asked>,
     course: Arc<Course>,
     guest: Option<(Guest, Admitted)>,
 }
 
 /// What was asked, for the log.
-#[derive(Clone)]
 struct Asked {
     method: Method,
     uri: Uri,
@@ -152,7 +151,7 @@ impl Server {
     /// A guest handles a request; whether it was done. What went wrong is told.
     async fn handle(
         self: Arc<Self>,
-        asked: Asked,
+        asked: Arc<Asked>,
         request: Request<RequestBody>,
         out: Out,
         course: Arc<Course>,
@@ -203,7 +202,7 @@ impl Server {
 
     /// The same for whoever cannot wait until it is written. Where too many lines wait for that, this
     /// one is not.
-    fn log_beside(self: &Arc<Self>, asked: Asked, what: String) {
+    fn log_beside(self: &Arc<Self>, asked: Arc<Asked>, what: String) {
         let Ok(place) = Arc::clone(self.lines()).try_acquire_owned() else {
             return;
         };
@@ -225,12 +224,13 @@ impl Running {
         place: Admitted,
         course: Arc<Course>,
     ) -> (Self, oneshot::Receiver<Head>) {
-        let asked = Asked {
+        let asked = Arc::new(Asked {
             method: request.method().clone(),
             uri: request.uri().clone(),
-        };
+        });
         let (out, head) = oneshot::channel();
-        let guest = Arc::clone(&server).handle(asked.clone(), request, out, Arc::clone(&course));
+        let guest =
+            Arc::clone(&server).handle(Arc::clone(&asked), request, out, Arc::clone(&course));
         let running = Self {
             server,
             asked,
@@ -273,7 +273,7 @@ impl Running {
     /// An answer whose body is held against the length that its head declares.
     fn measured(&self, answer: Response<WasiBody>) -> Response<Measured> {
         let (head, body) = answer.into_parts();
-        let (server, asked) = (Arc::clone(&self.server), self.asked.clone());
+        let (server, asked) = (Arc::clone(&self.server), Arc::clone(&self.asked));
         let course = Arc::clone(&self.course);
         let body = Measured::new(body, &head.headers, move |length| {
             // Why there is less of it has been told.
@@ -298,7 +298,7 @@ impl Running {
         let Some((mut guest, place)) = self.guest.take() else {
             return;
         };
-        let (server, asked) = (Arc::clone(&self.server), self.asked.clone());
+        let (server, asked) = (Arc::clone(&self.server), Arc::clone(&self.asked));
         let course = Arc::clone(&self.course);
         self.server.tasks().spawn(async move {
             let _place = place;
@@ -330,7 +330,7 @@ impl Drop for Running {
         let Some((mut guest, place)) = self.guest.take() else {
             return;
         };
-        let (server, asked) = (Arc::clone(&self.server), self.asked.clone());
+        let (server, asked) = (Arc::clone(&self.server), Arc::clone(&self.asked));
         let until = self.course.deadline().at();
         let until = until.min(Instant::now() + limits::AFTERWARDS);
         self.server.tasks().spawn(async move {

@@ -59,7 +59,7 @@ pub(super) struct Server {
     health: Health,
     instances: Instances,
     /// How its guests call out, with one limit for all of them.
-    outgoing: Outgoing,
+    outgoing: Arc<Outgoing>,
     builder: Builder<Beside>,
     /// Requests that are answered at once.
     line: Line,
@@ -140,7 +140,7 @@ impl Server {
             program,
             stop,
             tasks,
-            outgoing,
+            outgoing: Arc::new(outgoing),
         }
     }
 
@@ -214,11 +214,10 @@ impl Server {
             return Ok(kept);
         }
         let (slot, entry) = self.engine.place(&self.program.image)?;
-        let (sink, stop) = (self.sink.clone(), Arc::clone(&self.stop));
-        let mut guest = Guest::new(&self.program, sink, None, stop);
+        let (sink, health) = (self.sink.clone(), self.health.clone());
+        let mut guest = Guest::new(&self.program, sink, health, None, Arc::clone(&self.stop));
         guest.limiter.count_in(self.room.tally());
-        guest.health = self.health.clone();
-        guest.set_outgoing(self.outgoing.clone());
+        guest.set_outgoing(Arc::clone(&self.outgoing));
         let mut store = crate::instance::store(&slot, guest);
         let handler = match entry {
             Entry::Server(server) => Handler::P2(server.instantiate_async(&mut store).await?),

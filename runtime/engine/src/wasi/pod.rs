@@ -63,7 +63,7 @@ impl Guest {
 
 impl identity::Host for Guest {
     fn get_pod(&mut self) -> wasmtime::Result<identity::Pod> {
-        let who = Arc::clone(&self.identity);
+        let who = Arc::clone(&self.program.identity);
         let pairs = |map: &std::collections::BTreeMap<String, String>| {
             map.iter()
                 .map(|(key, value)| (key.clone(), value.clone()))
@@ -86,7 +86,7 @@ impl identity::Host for Guest {
     }
 
     fn get_container(&mut self) -> wasmtime::Result<String> {
-        Ok(self.container.clone())
+        Ok(self.program.container.clone())
     }
 }
 

@@ -28,6 +28,7 @@ use crate::account::Account;
 use crate::config::{self, Allocation, Kind};
 use crate::files::FileCalls;
 use crate::guest::Guest;
+use crate::health::Health;
 use crate::image::Image;
 use crate::instance::{Identity, Program, Report};
 use crate::output::OutputSink;
@@ -266,6 +267,7 @@ impl Pod {
         let guest = Guest::new(
             &program,
             OutputSink::new(program.id, program.reports.clone()),
+            Health::new(program.id, program.reports.clone()),
             Some(stdin),
             Arc::new(Stop::new(program.grace_period)),
         );
