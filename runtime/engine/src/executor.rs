@@ -76,8 +76,6 @@ pub(crate) struct Shared {
     /// Idle workers wait here.
     work: Notify,
     workers: usize,
-    /// Rung where a worker is called by a thread of guests (`call_beside`).
-    bell: Notify,
     /// Changes with whatever a worker that looks for work should see.
     posted: AtomicU32,
     /// Whether looking is of use: not where it would hold up the one processor there is.
@@ -131,7 +129,6 @@ impl Executor {
             // Who has had how much is not for that runtime to say.
             threads.spawn(unconstrained(Arc::clone(&shared).work()));
         }
-        threads.spawn(Arc::clone(&shared).answer_the_bell());
         let executor = Self {
             shared: Arc::clone(&shared),
             runtime: threads.handle().clone(),
@@ -203,7 +200,6 @@ impl Shared {
             queue: Mutex::default(),
             work: Notify::new(),
             workers,
-            bell: Notify::new(),
             posted: AtomicU32::new(0),
             may_look: workers > 1,
             tick: Tick::default(),
@@ -229,38 +225,34 @@ impl Shared {
             return;
         }
         self.posted.fetch_add(1, Ordering::Release);
-        match wake {
-            true if on_worker => self.call_beside(),
-            true => self.work.notify_one(),
-            false => {}
-        }
-    }
-
-    /// Has a worker of another thread look at the queue; for threads of guests. A task that a thread
-    /// of tokio wakes is the next of that thread, which no other takes from it, until it wakes one
-    /// more: so it wakes one that has nothing to do.
-    fn call_beside(&self) {
-        self.work.notify_one();
-        self.bell.notify_one();
-    }
-
-    async fn answer_the_bell(self: Arc<Self>) {
-        while !self.lock().is_stopped() {
-            self.bell.notified().await;
+        if wake {
+            self.wake(1);
         }
     }
 
     /// Has one worker look at the queue: something in it may run again.
     fn call_one(&self) {
         self.posted.fetch_add(1, Ordering::Release);
-        self.work.notify_one();
+        self.wake(1);
     }
 
     /// Has every worker look at the queue.
     fn call_all(&self) {
         self.posted.fetch_add(1, Ordering::Release);
-        for _ in 0..self.workers {
+        self.wake(self.workers);
+    }
+
+    /// Wakes idle workers. A task that a thread of tokio wakes is the next of that thread, which no
+    /// other takes from it until it has a new next one: so a thread of guests, which may be kept by
+    /// its guest, begins one that has nothing to do. Waking one would not do, for it may be awake.
+    fn wake(&self, workers: usize) {
+        for _ in 0..workers {
             self.work.notify_one();
+        }
+        if task::on_worker()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            drop(runtime.spawn(std::future::ready(())));
         }
     }
 
@@ -293,7 +285,7 @@ impl Shared {
                         worker.patience.waited(waited);
                         // While this worker looked, no other was woken.
                         if queue.len() > 0 && queue.has_idle_worker() {
-                            self.call_beside();
+                            self.wake(1);
                         }
                     }
                     if queue.start_running() {
@@ -378,7 +370,6 @@ impl Shared {
     fn stop(&self) {
         let left = self.lock().stop();
         self.call_all();
-        self.bell.notify_one();
         self.tick.start();
         drop(left);
     }

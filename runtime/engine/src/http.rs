@@ -14,6 +14,7 @@
 //!
 //! Deliberately absent: TLS of servers (that is an ingress's), upgrades, informational answers.
 
+mod activity;
 mod answer;
 mod connection;
 mod deadline;
@@ -32,11 +33,13 @@ mod patience;
 mod pieces;
 mod request;
 mod resources;
+mod rest;
 mod room;
 mod server;
 mod targets;
 mod tasks;
 mod transmission;
+mod watched;
 
 use std::sync::Arc;
 

@@ -39,6 +39,7 @@ pub(crate) struct Parent {
     naming: Waiting<Vec<Ipv4Addr>>,
     listeners: Waiting<Result<Vec<(Family, OwnedFd)>, SteerError>>,
     opening: Waiting<Result<(), SteerError>>,
+    singling: Waiting<Result<OwnedFd, SteerError>>,
     binding: Waiting<Result<OwnedFd, Errno>>,
     compile_budget: Arc<Semaphore>,
     questions: Arc<Semaphore>,
@@ -99,6 +100,7 @@ impl Parent {
             naming: Waiting::default(),
             listeners: Waiting::default(),
             opening: Waiting::default(),
+            singling: Waiting::default(),
             binding: Waiting::default(),
             compile_budget: Arc::new(Semaphore::new(COMPILE_BUDGET / UNIT)),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
@@ -148,6 +150,11 @@ impl Parent {
     /// An endpoint was opened, or not.
     pub(crate) fn opened(&self, number: u64, result: Result<(), SteerError>) {
         self.opening.answer(number, result);
+    }
+
+    /// The listener of one endpoint came, or there is none.
+    pub(crate) fn singled_out(&self, number: u64, listener: Result<OwnedFd, SteerError>) {
+        self.singling.answer(number, listener);
     }
 
     /// The socket of a plain door came, or what the kernel says.

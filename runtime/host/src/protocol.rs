@@ -73,6 +73,8 @@ pub(crate) enum ToChild {
     Listeners(u64, Result<Vec<(Family, u64)>, SteerError>),
     /// What came of opening an endpoint.
     Opened(u64, Result<(), SteerError>),
+    /// The listener of one endpoint alone: the number of its descriptor, which was sent.
+    SingledOut(u64, Result<u64, SteerError>),
     /// The socket of a plain door: the number of its descriptor, which was sent, or what the
     /// kernel says.
     Bound(u64, Result<u64, i32>),
@@ -107,6 +109,10 @@ pub(crate) enum FromChild {
         endpoint: Endpoint,
         way: Way,
     },
+    /// Give one that this child has opened a listener of its own.
+    SingleOut(u64, Endpoint),
+    /// Lead it to the listener of all again.
+    Rejoin(Endpoint),
     /// Close one that this child has opened.
     Close(Endpoint),
     /// Make the socket of a plain door of a pod of this child.

@@ -105,6 +105,13 @@ fn heed(message: ToChild, host: &PodHost, parent: &Arc<Parent>, descriptors: &Re
             parent.listening(number, listeners);
         }
         ToChild::Opened(number, result) => parent.opened(number, result),
+        ToChild::SingledOut(number, told) => {
+            let take = |descriptor| {
+                let taken = descriptors.take(descriptor);
+                taken.map_err(|error| SteerError::lost(&error))
+            };
+            parent.singled_out(number, told.and_then(take));
+        }
         ToChild::Bound(number, told) => {
             let told = told.map_err(Errno::from_raw_os_error);
             let take = |descriptor| descriptors.take(descriptor).map_err(|_| Errno::IO);

@@ -7,7 +7,8 @@
 //! Two sorts. A plain door is a kernel socket, bound to the address that was asked for (`hostPort`,
 //! `--publish`) or to the pod's own; for a user without rights it is the only sort, and only
 //! declared ports have one. Where the pod's addresses are steered, a TCP listener is reached at the
-//! pod's address whatever its port, declared or not: that door is an entry in a table (`steered`).
+//! pod's address whatever its port, declared or not: that door is an entry in a table (`steered`),
+//! and a kernel socket only once a crowd waits there (`queue`).
 //!
 //! A TCP listener at `::` has the doors of IPv4 too while no IPv4 listener has the port, and one of
 //! IPv4 those that IPv6 has on the node (`hostPort`). Who speaks another family is shown as an
@@ -17,6 +18,7 @@
 //! that pod's, whoever asked first.
 
 mod bind;
+mod queue;
 mod steered;
 mod told;
 
@@ -31,6 +33,7 @@ use rustix::io::Errno;
 
 use self::bind::Failure;
 pub use self::bind::bind_socket;
+use self::queue::OwnQueue;
 use self::steered::SteeredDoor;
 use self::told::Asked;
 pub(crate) use self::told::Told;
@@ -48,6 +51,8 @@ use crate::tcp::Family;
 pub(crate) struct Doors {
     pub(crate) plain: Vec<OpenedDoor>,
     steered: Vec<SteeredDoor>,
+    /// Which of them, plain ones first, is asked first for the next connection.
+    turn: usize,
 }
 
 /// A plain door that is open, held by the socket behind it.
@@ -253,7 +258,7 @@ impl Doors {
     pub(crate) fn of(plain: Vec<OpenedDoor>) -> Self {
         Self {
             plain,
-            steered: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -269,7 +274,37 @@ impl Doors {
                 .steered
                 .extract_if(.., |door| picks(door.at.ip()))
                 .collect(),
+            turn: 0,
         }
+    }
+
+    /// The kernel's listeners that may have a connection.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = &KernelSocket> {
+        let plain = self.plain.iter().map(|door| &door.socket);
+        plain.chain(self.steered.iter().filter_map(|door| door.queue.listener()))
+    }
+
+    /// Asks each of them for a connection that waits, one after the other. Each is the first in its
+    /// turn, so that a busy one does not keep the others waiting.
+    pub(crate) fn accept(
+        &mut self,
+        pod: &Pod,
+        port: u16,
+    ) -> impl Iterator<Item = Result<(OwnedFd, SocketAddr), NetError>> {
+        let count = self.plain.len() + self.steered.len();
+        let first = self.turn.min(count);
+        self.turn = if first + 1 < count { first + 1 } else { 0 };
+        let (plain, steered) = (&self.plain, &self.steered);
+        (first..count).chain(0..first).filter_map(move |index| {
+            let door = plain.get(index).map(|door| door.accept(pod, port));
+            door.or_else(|| Some(steered.get(index - plain.len())?.queue.accept()))
+        })
+    }
+
+    /// The queue of the steered door at an address.
+    pub(crate) fn queue_at(&self, at: SocketAddr) -> Option<Arc<OwnQueue>> {
+        let door = self.steered.iter().find(|door| door.at == at);
+        door.map(|door| Arc::clone(&door.queue))
     }
 
     /// Adds others.
@@ -294,7 +329,7 @@ impl OpenedDoor {
 
     /// Takes a connection that waits. One that came through a door at every address and is not for
     /// this pod is reset: it was sent to another, whose port is closed or has no door.
-    pub(crate) fn accept(&self, pod: &Pod, port: u16) -> Result<(OwnedFd, SocketAddr), NetError> {
+    fn accept(&self, pod: &Pod, port: u16) -> Result<(OwnedFd, SocketAddr), NetError> {
         let (socket, peer) = self.socket.accept()?;
         let is_everywhere = |record: &Record| record.wanted.ip().is_unspecified();
         let is_everywhere = self.record.as_ref().is_some_and(is_everywhere);

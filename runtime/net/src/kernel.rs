@@ -2,7 +2,8 @@
 //!
 //! A [`KernelSocket`] is a non-blocking descriptor that the reactor watches. System calls are
 //! tried at once and only then waited for, so a fresh socket is usable before the reactor has
-//! seen it. Where a socket may lead is decided by the callers.
+//! seen it; who waits with [`KernelSocket::poll_heard`] before each receive asks the kernel only once
+//! the reactor has heard of something. Where a socket may lead is decided by the callers.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -200,7 +201,8 @@ impl KernelSocket {
     }
 
     /// Of a stream: what is there. Where that leaves room, there is no more, and the next wait is for
-    /// a new event (epoll(7), "Questions and answers", 9); a look ahead takes nothing away.
+    /// a new event (epoll(7), "Questions and answers", 9); a look ahead takes nothing away. What lies
+    /// behind a peer's urgent mark, where a receive ends too, waits for the next event.
     pub(crate) fn receive(&self, into: &mut [u8], peek: bool) -> Result<usize, NetError> {
         let flags = RecvFlags::DONTWAIT
             | if peek {
@@ -479,6 +481,15 @@ mod tests {
         let socket = KernelSocket::watch(ours.into(), &Handle::current()).unwrap();
         let receive = || socket.receive(&mut [0; 16], false);
         let mut context = Context::from_waker(Waker::noop());
+        assert!(socket.poll_heard(&mut context).is_ready(), "none has tried");
+        assert_eq!(receive(), Err(NetError::WouldBlock));
+        for (news, is_all) in [(&b"news"[..], true), (&[0; 16][..], false)] {
+            peer.write_all(news).unwrap();
+            poll_fn(|cx| socket.poll_heard(cx)).await;
+            assert_eq!(receive(), Ok(news.len()));
+            let heard = socket.poll_heard(&mut context);
+            assert_eq!(heard.is_pending(), is_all, "a full buffer tells of no end");
+        }
         assert_eq!(receive(), Err(NetError::WouldBlock));
         for _ in 0..2 {
             peer.write_all(b"news").unwrap();

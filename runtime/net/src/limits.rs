@@ -56,8 +56,9 @@ pub const DATAGRAM_BUDGET_PER_POD: usize = 2 * 1024 * 1024;
 /// forgotten first.
 pub const MAX_DATAGRAM_PEERS: usize = 256;
 
-/// Connections that wait in the kernel at one door. The kernel cuts it at `net.core.somaxconn`.
-pub const MAX_PENDING_PER_DOOR: i32 = 128;
+/// Connections that wait in the kernel at one door, or at the listener of many ports: as many as
+/// Linux lets wait by default, for whoever asks for that (`net.core.somaxconn`, which cuts it).
+pub const KERNEL_BACKLOG: u16 = 4096;
 
 /// Doors of one pod: each may hold a kernel socket, and descriptors are few (often 20,000 in all).
 pub const MAX_DOORS_PER_POD: usize = 64;
@@ -116,10 +117,28 @@ pub const MAX_STEERED_BLOCKS: u32 = 1024;
 /// Pod hosts whose connections one process steers: itself, or its children.
 pub const MAX_LANES: u32 = 4096;
 
-/// Steered connections that may wait in a listener whose own backlog is shorter. They are accepted
-/// from the kernel at once, so one too many is reset, where a kernel's backlog would let the client
-/// try again: more than what a burst of clients needs, far less than a process has descriptors.
-pub const MAX_PENDING_STEERED: usize = 512;
+/// Steered connections that wait in a listener before its port gets a queue of its own in the
+/// kernel, where the others wait. They are accepted from the kernel at once, so each has a
+/// descriptor: enough for a burst of clients, and what a busy http server leaves of a pod's.
+pub const STEERED_CROWD: usize = 128;
+
+/// Steered connections that wait in a listener whose port gets no queue of its own, unless it asked
+/// for a longer backlog; one too many is reset. More than what a burst of clients needs, far less
+/// than a process has descriptors.
+pub const MAX_STEERED_WAITING: usize = 512;
+
+/// Queues of their own that ports of one pod have: as many as it may have doors, since each is one
+/// of the pod's kernel sockets.
+pub const MAX_QUEUES_PER_POD: usize = MAX_DOORS_PER_POD;
+
+/// Such queues of all pods of one process. Each takes a place in a table of the kernel, and a
+/// descriptor.
+pub const MAX_QUEUES: u32 = 4096;
+
+/// Sockets that a pod may have beyond its limits, for connections that were on their way when its
+/// port got a queue of its own: accepted for it, they are not reset. As many as may wait at the
+/// listener that they come from.
+pub const SOCKETS_ON_THEIR_WAY: usize = 4096;
 
 /// How long at most no connection is accepted once the process has neither a descriptor nor memory
 /// for one, not even to refuse it. A pod that closes a connection ends the rest at once. But

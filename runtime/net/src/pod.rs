@@ -24,6 +24,7 @@ use crate::error::NetError;
 use crate::fabric::Fabric;
 use crate::limits::{
     MAX_DOORS_PER_POD, MAX_KERNEL_SOCKETS_PER_POD, MAX_LOOKUPS_PER_POD, MAX_SOCKETS_PER_POD,
+    SOCKETS_ON_THEIR_WAY,
 };
 use crate::lock::Lock;
 use crate::meter::{Counters, Meter};
@@ -375,6 +376,23 @@ impl Pod {
             return Err(NetError::NewSocketLimit);
         }
         Ok((self.slot()?, self.kernel_slot()?))
+    }
+
+    /// The same for a connection that is accepted already, which may exceed the limits by so many.
+    pub(crate) fn both_slots_beyond(&self) -> Result<(Share, Share), NetError> {
+        let sockets = MAX_SOCKETS_PER_POD + SOCKETS_ON_THEIR_WAY;
+        let slot = self.sockets.share(1, sockets);
+        Ok((
+            slot.ok_or(NetError::NewSocketLimit)?,
+            self.kernel_slot_beyond()?,
+        ))
+    }
+
+    /// One more kernel socket, also where the limit is exceeded by no more than so many.
+    pub(crate) fn kernel_slot_beyond(&self) -> Result<Share, NetError> {
+        let limit = MAX_KERNEL_SOCKETS_PER_POD + SOCKETS_ON_THEIR_WAY;
+        let share = self.kernel_sockets.share(1, limit);
+        share.ok_or(NetError::NewSocketLimit)
     }
 
     /// Whether there is room for one more, of the kernel's too.

@@ -5,15 +5,17 @@
 //!   SYN to 127.64.0.2:80 ──> program ─┬─ no claimed block      the kernel goes on as without us
 //!                           (kernel)  ├─ nobody listens there  reset
 //!                                     ├─ a plain door          its socket
-//!                                     └─ a guest listens       the lane's listener
-//!                                                                 └─ accept ─ TcpListener's queue
+//!                                     ├─ a guest listens       the lane's listener
+//!                                     │                           └─ accept ─ TcpListener's queue
+//!                                     └─ many wait there       a listener of its own
 //! ```
 //!
 //! A program in the kernel (`program`) is asked for the socket of every new connection in this
 //! network namespace. It knows the claimed blocks and, in a table, the endpoints that are open; one
 //! listener for each address family and pod host takes all their connections, so a port costs an
-//! entry in the table and no descriptor. The program hangs on a descriptor of this process: it is
-//! gone with it, however it ends, and no route, rule or file is made.
+//! entry in the table and no descriptor, until more wait there than its guest takes: then they wait
+//! in a kernel's listener of its own. The program hangs on a descriptor of this process: it is gone
+//! with it, however it ends, and no route, rule or file is made.
 //!
 //! It is loaded when the first listener needs it, and a block is steered from its first door on:
 //! until then a connection there goes where the kernel would lead it.
@@ -48,7 +50,8 @@ pub(crate) use self::accept::reset;
 pub use self::lane::{Lane, Steering};
 pub(crate) use self::side::{Steered, SteeredEndpoint};
 use crate::limits::{
-    MAX_LANES, MAX_PASSAGES_PER_POD, MAX_STEERED_BLOCKS, MAX_STEERED_ENDPOINTS, MAX_STEERED_PER_POD,
+    MAX_LANES, MAX_PASSAGES_PER_POD, MAX_QUEUES, MAX_QUEUES_PER_POD, MAX_STEERED_BLOCKS,
+    MAX_STEERED_ENDPOINTS, MAX_STEERED_PER_POD,
 };
 use crate::peers::Asked;
 use crate::tcp::Family;
@@ -73,6 +76,17 @@ pub trait Steer: fmt::Debug + Send + Sync + 'static {
     /// [`SteerError::Full`]; toward the listener [`SteerError::Datagrams`] for UDP, and
     /// [`SteerError::Kernel`].
     fn open(&self, endpoint: Endpoint, way: Way) -> Asked<Result<(), SteerError>>;
+
+    /// Gives an endpoint that leads to the listener one of its own, non-blocking, at which its
+    /// connections arrive from now on; those that are on their way still arrive at the other.
+    ///
+    /// Errors: [`SteerError::Foreign`] where it is not open here, [`SteerError::Taken`] where it
+    /// has one, [`SteerError::Full`], [`SteerError::Kernel`].
+    fn single_out(&self, endpoint: Endpoint) -> Asked<Result<OwnedFd, SteerError>>;
+
+    /// Leads it to the listener of all again, if it had one of its own: for whoever could not use
+    /// that, or did not get it.
+    fn rejoin(&self, endpoint: Endpoint);
 
     /// Closes it; one that is not open is ignored.
     fn close(&self, endpoint: Endpoint);
@@ -146,9 +160,14 @@ pub enum SteerError {
 // === impl SteerError ===
 
 impl SteerError {
-    /// A socket cannot be handed over to the process that asked for it.
+    /// A socket cannot be handed over to the process that asked for it. One of the two has no room
+    /// for its descriptor, whatever it says, and may have some later.
     pub fn lost(error: &(dyn std::error::Error + 'static)) -> Self {
-        tables::refused("handing over a socket", error)
+        let mut lost = tables::refused("handing over a socket", error);
+        if let Self::Kernel { passes, .. } = &mut lost {
+            *passes = true;
+        }
+        lost
     }
 
     fn endpoints() -> Self {
@@ -173,12 +192,23 @@ impl SteerError {
         }
     }
 
+    fn pod_queues() -> Self {
+        Self::Full {
+            what: Cow::Borrowed("port of this pod with a queue of its own"),
+            limit: MAX_QUEUES_PER_POD,
+        }
+    }
+
+    fn queues() -> Self {
+        Self::full("port with a queue of its own", MAX_QUEUES)
+    }
+
     fn lanes() -> Self {
         Self::full("pod host", MAX_LANES)
     }
 
     /// Whether trying again later may help.
-    fn passes(&self) -> bool {
+    pub(crate) fn passes(&self) -> bool {
         match self {
             Self::Kernel { passes, .. } => *passes,
             Self::Full { .. } => true,

@@ -19,6 +19,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -42,6 +43,12 @@ struct End {
     link: Link,
     addresses: Addresses,
     meter: Meter,
+    /// Whether the last read of a task filled what it was given.
+    is_flowing: AtomicBool,
+    /// Whether the last write of a task found no room. It waits then until the kernel calls the socket
+    /// writable: trying sooner would squeeze in a few bytes, which whoever times the peer would take
+    /// for a peer that reads.
+    is_full: AtomicBool,
     /// Counts the socket against its pod; none for the host's own ends.
     _slot: Option<Share>,
     /// Keeps the port of a socket that connected.
@@ -97,6 +104,8 @@ impl TcpStream {
             link,
             addresses,
             meter,
+            is_flowing: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
             _slot: slot,
             _claim: claim,
         }))
@@ -207,38 +216,25 @@ impl TcpStream {
         }
     }
 
-    /// Ready unless a read is known to find nothing.
+    /// The same, where the kernel is not asked: ready unless a read is known to find nothing.
     fn poll_worth_reading(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.0.link {
-            Link::Memory(_) => Poll::Ready(()),
-            Link::Kernel(end) => end.poll_read_again(cx),
-        }
-    }
-
-    /// Reads what is there. Most messages are short: only behind a full [`FIRST`] the rest of the
-    /// buffer is made ready, and read.
-    fn try_fill(&self, buffer: &mut ReadBuf<'_>) -> Result<(), NetError> {
-        let first = buffer.remaining().min(FIRST);
-        let count = self.try_read(buffer.initialize_unfilled_to(first))?;
-        buffer.advance(count);
-        if count < FIRST || buffer.remaining() == 0 {
-            return Ok(());
-        }
-        match self.try_read(buffer.initialize_unfilled()) {
-            Ok(count) => buffer.advance(count),
-            // The end too: the next read tells.
-            Err(NetError::WouldBlock) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// The same for whoever has tried, and tries again.
-    fn poll_read_again(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.0.link {
             Link::Memory(end) => end.poll_read_ready(cx),
-            Link::Kernel(end) => end.poll_read_again(cx),
+            Link::Kernel(end) => end.poll_worth_reading(cx),
         }
+    }
+
+    /// Reads what is there. Most messages are short: the whole of a buffer is made ready only behind
+    /// a read that has filled what it was given.
+    fn try_fill(&self, buffer: &mut ReadBuf<'_>) -> Result<(), NetError> {
+        let room = match self.0.is_flowing.load(Relaxed) {
+            true => buffer.remaining(),
+            false => buffer.remaining().min(FIRST),
+        };
+        let count = self.try_read(buffer.initialize_unfilled_to(room))?;
+        self.0.is_flowing.store(count == room, Relaxed);
+        buffer.advance(count);
+        Ok(())
     }
 
     /// Ready once the other side has ended, whether or not what it sent before is read: for whoever
@@ -303,11 +299,14 @@ impl AsyncRead for TcpStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
         loop {
             ready!(self.poll_worth_reading(cx));
             match self.try_fill(buffer) {
                 Ok(()) => return Poll::Ready(Ok(())),
-                Err(NetError::WouldBlock) => ready!(self.poll_read_again(cx)),
+                Err(NetError::WouldBlock) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
@@ -321,9 +320,14 @@ impl AsyncWrite for TcpStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         loop {
-            match self.try_write(bytes) {
-                Err(NetError::WouldBlock) => ready!(self.poll_write_ready(cx)),
-                other => return Poll::Ready(other.map_err(io::Error::from)),
+            if self.0.is_full.load(Relaxed) {
+                ready!(self.poll_write_ready(cx));
+            }
+            let written = self.try_write(bytes);
+            let is_full = written == Err(NetError::WouldBlock);
+            self.0.is_full.store(is_full, Relaxed);
+            if !is_full {
+                return Poll::Ready(written.map_err(io::Error::from));
             }
         }
     }

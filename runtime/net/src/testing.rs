@@ -5,6 +5,7 @@
 pub(crate) mod apart;
 mod outside;
 mod unanswered;
+pub(crate) mod warnings;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;

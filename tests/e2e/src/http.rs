@@ -1,5 +1,6 @@
 //! Http servers and clients of `wasi:http`, with curl on the other side.
 
+mod crowd;
 mod curl;
 mod https;
 mod https2;

@@ -2,7 +2,7 @@
 //!
 //! Asking the kernel what a thread has spent costs as much as a short turn. So what one account
 //! spends in turns that follow each other is charged together, and late by a moment at most: others
-//! in line are not kept waiting for longer by that.
+//! in line wait for longer than their share by no more than that.
 //!
 //! ```text
 //! a turn of A ── another of A ──┬── one of B: A is charged

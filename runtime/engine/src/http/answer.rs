@@ -13,7 +13,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::{Notify, oneshot};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::connection::Busy;
+use super::activity::Busy;
 use super::deadline::Deadline;
 use super::length::Measured;
 use super::pace::Pace;

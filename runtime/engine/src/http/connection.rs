@@ -5,71 +5,34 @@
 //!    │                  └──listener closed──> what runs is answered, and no more ──> end
 //!    ├─ nothing for IDLE ──> end
 //!    ├─ an answer of HTTP/1.1 before its request was read to the end ──> end, in stages
+//!    ├─ a head that is garbled or too long, which hyper answers ──> told, and the same end
 //!    ├─ an answer of HTTP/2 that its client does not take ──> cut
 //!    └─ its client has broken off, or ended and heard nothing for AFTERWARDS ──> cut
 //! ```
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::error::Error;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Poll;
-use std::time::Duration;
+use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use net::{PeerEnd, TcpStream};
-use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::activity::{Activity, Busy, End};
 use super::answer::AnswerBody;
 use super::limits;
-use super::linger::{Unread, Watched, linger};
-use super::pace::Pace;
+use super::linger::linger;
 use super::patience::Patient;
+use super::rest::{Left, take};
 use super::server::{Phase, Server};
 use super::tasks::Beside;
-
-/// What a connection is doing.
-#[derive(Debug)]
-struct Activity {
-    begun: Instant,
-    /// Requests that are not answered to the end.
-    open: Mutex<Vec<Arc<Pace>>>,
-    /// When the last was, in milliseconds since it began.
-    idle_since: AtomicU64,
-    /// A request has come.
-    is_asked: AtomicBool,
-    /// A request of HTTP/2 has come.
-    is_http2: AtomicBool,
-    /// One has come now, to a server that drains.
-    late: Notify,
-    /// When the client was found to have sent all that it sends.
-    finished: OnceLock<Instant>,
-    /// Whether the last of HTTP/1.1 was read to its end.
-    unread: Unread,
-}
-
-/// How a connection is to end.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    /// Once what was asked is answered.
-    Gently,
-    /// Now: nobody waits for it, or its client takes nothing.
-    Cut,
-}
-
-/// A request that is not answered to the end; drop it then.
-#[derive(Debug, Default)]
-pub(super) struct Busy {
-    activity: Option<Arc<Activity>>,
-    pace: Arc<Pace>,
-}
+use super::watched::{Leftover, Watched};
 
 /// How connections speak.
 pub(super) fn builder(tasks: Beside) -> Builder<Beside> {
@@ -124,7 +87,15 @@ async fn converse(server: Arc<Server>, stream: TcpStream, activity: &Arc<Activit
             // How it ended is the client's business: what went wrong inside has been told.
             ended = activity.unread.drive(connection.as_mut()) => match ended {
                 Ok(()) => return End::Gently,
-                Err(_) => return End::Cut,
+                Err(error) => match refusal(&*error) {
+                    Some(line) => {
+                        // It may be at it still, and is to read its answer.
+                        activity.unread.note();
+                        server.tell_beside(line);
+                        return End::Gently;
+                    }
+                    None => return End::Cut,
+                },
             },
             end = activity.ends(&mut phase, ending) => match end {
                 End::Gently => {
@@ -142,6 +113,21 @@ async fn converse(server: Arc<Server>, stream: TcpStream, activity: &Arc<Activit
     }
 }
 
+/// What is said of a request that hyper has refused by itself, for its head: with 400, 414 or 431
+/// and nothing else.
+fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
+    let error = error.downcast_ref::<hyper::Error>()?;
+    if !error.is_parse() || error.is_parse_version_h2() {
+        return None;
+    }
+    let (most, fields) = (limits::HEAD >> 10, limits::FIELDS_IN_HEAD);
+    let remedy = match error.is_parse_too_large() {
+        true => format!(": {most} KiB and {fields} fields are the most"),
+        false => String::new(),
+    };
+    Some(format!("a request is refused: {error}{remedy}\n"))
+}
+
 fn request_is_http2(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_2
 }
@@ -156,7 +142,11 @@ async fn answer(
     if is_http2 && server.phase_now() != Phase::Serving {
         activity.late.notify_one();
     }
-    let request = request.map(|body| Watched::new(body, activity.unread.clone()));
+    if is_http2 && !request.body().is_end_stream() {
+        return Ok(answer_and_take(server, request, busy).await);
+    }
+    let leftover = Leftover::Noted(activity.unread.clone());
+    let request = request.map(|body| Watched::new(body, leftover));
     let mut answer = Arc::clone(&server).answer(request, busy).await;
     if is_http2 {
         return Ok(answer);
@@ -171,349 +161,18 @@ async fn answer(
     Ok(answer)
 }
 
-// === impl Activity ===
-
-impl Activity {
-    fn new() -> Self {
-        Self {
-            begun: Instant::now(),
-            open: Mutex::default(),
-            idle_since: AtomicU64::new(0),
-            is_asked: AtomicBool::new(false),
-            is_http2: AtomicBool::new(false),
-            late: Notify::new(),
-            finished: OnceLock::new(),
-            unread: Unread::default(),
-        }
-    }
-
-    /// Whether its client may still be sending what nobody reads. Over HTTP/2 it may go on.
-    fn is_unread(&self) -> bool {
-        self.unread.is_some() && !self.is_http2.load(Relaxed)
-    }
-
-    /// Where nothing is asked, hyper has taken what was not read of the last request: else it would
-    /// have closed.
-    fn forget_unread(&self) {
-        if self.idle_since().is_some() {
-            self.unread.clear();
-        }
-    }
-
-    /// Waits until the client has ended. hyper hears of it itself unless it answers over HTTP/1:
-    /// then it does not read, since the client may have said all and wait.
-    async fn client_ends(&self, client: &TcpStream) -> PeerEnd {
-        poll_fn(|cx| {
-            let is_heard = self.is_http2.load(Relaxed) || self.open().is_empty();
-            match is_heard {
-                true => Poll::Pending,
-                false => client.poll_peer_ended(cx),
-            }
-        })
-        .await
-    }
-
-    /// The client has sent all that it sends.
-    fn finishes(&self) {
-        // It was not before.
-        let _ = self.finished.set(Instant::now());
-    }
-
-    fn is_finished(&self) -> bool {
-        self.finished.get().is_some()
-    }
-
-    /// Waits until the connection shall take no further request, or, where it has been `ending`
-    /// since then, until it shall not be waited for any longer.
-    async fn ends(&self, phase: &mut watch::Receiver<Phase>, ending: Option<Instant>) -> End {
-        loop {
-            let now = *phase.borrow_and_update();
-            self.look_at_answers();
-            let end = match ending {
-                None => self.end(now),
-                Some(since) => self.is_over(now, since).then_some(End::Cut),
-            };
-            if let Some(end) = end {
-                return end;
-            }
-            tokio::select! {
-                changed = phase.changed() => if changed.is_err() { return End::Cut },
-                () = self.late.notified() => {}
-                () = tokio::time::sleep_until(self.look_again(ending)) => {}
-            }
-        }
-    }
-
-    /// Whether one that serves shall end.
-    fn end(&self, phase: Phase) -> Option<End> {
-        if self.is_stalled() || self.is_forsaken() {
-            return Some(End::Cut);
-        }
-        let is_called_off = match phase {
-            Phase::Closing => true,
-            Phase::Draining => self.is_http2.load(Relaxed),
-            Phase::Serving => false,
-        };
-        let is_idle = self
-            .idle_since()
-            .is_some_and(|since| is_past(since + limits::IDLE));
-        (is_called_off || is_idle).then_some(End::Gently)
-    }
-
-    /// Whether one that has been ending for so long shall be cut.
-    fn is_over(&self, phase: Phase, ending: Instant) -> bool {
-        // Half of a head is no request, and hyper would wait for the other half. Where there was a
-        // request before, it does not.
-        let never_asked = !self.is_asked.load(Relaxed) && phase == Phase::Closing;
-        // All is answered, but the client does not take what hyper still holds of it.
-        let is_left = self
-            .idle_since()
-            .is_some_and(|since| is_past(since.max(ending) + limits::STALLED));
-        never_asked || is_left || self.is_stalled() || self.is_forsaken()
-    }
-
-    /// Whether the client does not take one of its answers. Of HTTP/1.1 the stream tells, and
-    /// knows of every byte.
-    fn is_stalled(&self) -> bool {
-        self.oldest_piece()
-            .is_some_and(|since| is_past(since + limits::STALLED))
-    }
-
-    /// Whether the client, which may only have said all, or have left, has heard nothing of an
-    /// answer for too long since.
-    fn is_forsaken(&self) -> bool {
-        self.longest_silence()
-            .is_some_and(|since| is_past(since + limits::AFTERWARDS))
-    }
-
-    /// Gives up those answers that nobody would end.
-    fn look_at_answers(&self) {
-        for pace in self.open().iter() {
-            pace.look();
-        }
-    }
-
-    /// The first moment at which something may have to end of which nobody tells. What begins later
-    /// than now is not due before.
-    fn look_again(&self, ending: Option<Instant>) -> Instant {
-        let due = match (self.idle_since(), ending) {
-            (Some(since), None) => since + limits::IDLE,
-            (Some(since), Some(ending)) => since.max(ending) + limits::STALLED,
-            (None, _) => self.oldest_piece().unwrap_or_else(Instant::now) + limits::STALLED,
-        };
-        match self.is_finished() {
-            true => {
-                let silence = self.longest_silence().unwrap_or_else(Instant::now);
-                due.min(silence + limits::AFTERWARDS)
-            }
-            false => due,
-        }
-    }
-
-    /// Since when the client hears nothing of the answer that is silent for longest, where that
-    /// counts: from its end on.
-    fn longest_silence(&self) -> Option<Instant> {
-        let finished = *self.finished.get()?;
-        let open = self.open();
-        let silences = open.iter().filter_map(|pace| pace.silent_since());
-        silences.min().map(|since| since.max(finished))
-    }
-
-    /// Since when the piece that waits longest for the client waits, where that counts.
-    fn oldest_piece(&self) -> Option<Instant> {
-        let open = self.open();
-        let counts = self.is_http2.load(Relaxed);
-        let pieces = open.iter().filter_map(|pace| pace.untaken_since());
-        pieces.min().filter(|_| counts)
-    }
-
-    /// Since when nothing is asked; none while something is.
-    fn idle_since(&self) -> Option<Instant> {
-        let is_idle = self.open().is_empty();
-        let since = Duration::from_millis(self.idle_since.load(Relaxed));
-        is_idle.then(|| self.begun + since)
-    }
-
-    fn milliseconds(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn open(&self) -> MutexGuard<'_, Vec<Arc<Pace>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn is_past(moment: Instant) -> bool {
-    moment <= Instant::now()
-}
-
-// === impl Busy ===
-
-impl Busy {
-    fn new(activity: &Arc<Activity>, is_http2: bool) -> Self {
-        let pace = Arc::<Pace>::default();
-        activity.open().push(Arc::clone(&pace));
-        activity.is_asked.store(true, Relaxed);
-        if is_http2 {
-            activity.is_http2.store(true, Relaxed);
-        } else {
-            activity.unread.clear();
-        }
-        Self {
-            activity: Some(Arc::clone(activity)),
-            pace,
-        }
-    }
-
-    /// How the answer is taken.
-    pub(super) fn pace(&self) -> &Arc<Pace> {
-        &self.pace
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if let Some(activity) = &self.activity {
-            activity.idle_since.store(activity.milliseconds(), Relaxed);
-            activity
-                .open()
-                .retain(|pace| !Arc::ptr_eq(pace, &self.pace));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use http_body_util::Full;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_ends_once_it_has_been_idle_or_its_server_closes() {
-        let activity = Arc::new(Activity::new());
-        let phases = watch::Sender::new(Phase::Serving);
-        let begun = Instant::now();
-        let busy = Busy::new(&activity, false);
-        let mut phase = phases.subscribe();
-        let (ends, work) = (activity.ends(&mut phase, None), async {
-            tokio::time::sleep(Duration::from_secs(50)).await;
-            drop(busy);
-        });
-        assert_eq!(tokio::join!(ends, work).0, End::Gently);
-        assert_eq!(begun.elapsed().as_secs(), 110);
-        for (phase, is_http2, ends) in [
-            (Phase::Draining, false, false),
-            (Phase::Draining, true, true),
-            (Phase::Closing, false, true),
-        ] {
-            let activity = Arc::new(Activity::new());
-            let _busy = Busy::new(&activity, is_http2);
-            let end = activity.end(phase);
-            assert_eq!(end.is_some(), ends, "{phase:?}, {is_http2}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_not_read_of_a_request_counts_until_hyper_has_taken_it() {
-        let activity = Arc::new(Activity::new());
-        let unread = || {
-            drop(Watched::new(
-                Full::<Bytes>::from("x"),
-                activity.unread.clone(),
-            ))
-        };
-        let busy = Busy::new(&activity, false);
-        unread();
-        activity.forget_unread();
-        assert!(activity.is_unread(), "it is not answered yet");
-        drop(busy);
-        activity.forget_unread();
-        assert!(!activity.is_unread(), "another could have been asked");
-        unread();
-        let busy = Busy::new(&activity, false);
-        assert!(!activity.is_unread(), "another was asked");
-        unread();
-        drop((busy, Busy::new(&activity, true)));
-        assert!(!activity.is_unread(), "of HTTP/2 it is a stream's business");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn half_a_head_holds_up_no_server_and_a_request_does() {
-        let (activity, now) = (Arc::new(Activity::new()), Instant::now());
-        assert!(!activity.is_over(Phase::Draining, now));
-        assert!(activity.is_over(Phase::Closing, now));
-        let busy = Busy::new(&activity, false);
-        assert!(!activity.is_over(Phase::Closing, now));
-        // What hyper has of its answer is still to be sent.
-        drop(busy);
-        assert!(!activity.is_over(Phase::Closing, now));
-        tokio::time::advance(limits::STALLED).await;
-        assert!(activity.is_over(Phase::Closing, now));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_of_http2_that_is_not_taken_cuts_its_connection() {
-        for (is_http2, ending) in [(true, false), (true, true), (false, false)] {
-            let activity = Arc::new(Activity::new());
-            let phases = watch::Sender::new(Phase::Serving);
-            let mut phase = phases.subscribe();
-            let (taken, untaken) = (
-                Busy::new(&activity, is_http2),
-                Busy::new(&activity, is_http2),
-            );
-            taken.pace().awaited();
-            untaken.pace().given();
-            let begun = Instant::now();
-            let ends = activity.ends(&mut phase, ending.then(Instant::now));
-            let ended = tokio::time::timeout(limits::STALLED * 2, ends).await;
-            let wanted = is_http2.then_some(End::Cut);
-            assert_eq!(ended.ok(), wanted, "{is_http2}, {ending}");
-            // Neither early nor late, and without looking in between.
-            assert!(!is_http2 || begun.elapsed() == limits::STALLED, "{ending}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_has_said_all_waits_for_his_answer_and_not_for_ever() {
-        let (short, long) = (limits::AFTERWARDS / 2, limits::AFTERWARDS * 2);
-        for (pauses, is_begun, wanted) in [
-            // Before the head it is the guest's time that counts.
-            (&[limits::ANSWER][..], false, None),
-            (&[short; 9], true, None),
-            (&[short, long], true, Some(End::Cut)),
-        ] {
-            let activity = Arc::new(Activity::new());
-            let phases = watch::Sender::new(Phase::Serving);
-            let mut phase = phases.subscribe();
-            let busy = Busy::new(&activity, false);
-            let gives = || {
-                busy.pace().given();
-                busy.pace().awaited();
-            };
-            if is_begun {
-                gives();
-                tokio::time::advance(limits::AFTERWARDS * 3).await;
-            }
-            assert_eq!(activity.end(Phase::Serving), None, "a client that listens");
-            activity.finishes();
-            let begun = Instant::now();
-            let work = async {
-                for pause in pauses {
-                    tokio::time::sleep(*pause).await;
-                    if is_begun {
-                        gives();
-                    }
-                }
-            };
-            let ended = tokio::select! {
-                biased;
-                end = activity.ends(&mut phase, None) => Some(end),
-                () = work => None,
-            };
-            assert_eq!(ended, wanted, "{pauses:?} {is_begun}");
-            let is_in_time = begun.elapsed() == short + limits::AFTERWARDS;
-            assert!(wanted.is_none() || is_in_time, "{:?}", begun.elapsed());
-        }
-    }
+/// Answers a request of HTTP/2, and takes what its guest does not read of its body.
+async fn answer_and_take(
+    server: Arc<Server>,
+    request: Request<Incoming>,
+    mut busy: Busy,
+) -> Response<AnswerBody> {
+    let (tasks, answered) = (Arc::clone(server.tasks()), busy.end_told());
+    let after = move |body, most| tasks.spawn(take::<Incoming>(body, most, answered));
+    let is_held = request.headers().contains_key(EXPECT);
+    let left = Arc::new(Left::new(is_held, after));
+    let leftover = Leftover::Taken(Arc::clone(&left));
+    let request = request.map(|body| Watched::new(body, leftover));
+    let answering = pin!(server.answer(request, busy));
+    left.taken_before(answering).await
 }

@@ -103,9 +103,10 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 /// begun.
 pub(crate) const AFTERWARDS: Duration = Duration::from_secs(30);
 
-/// How long a client that has its answer, and still sends what it asked with, is listened to before its
-/// connection is closed: enough for it to read its answer, and little beside what a stop may take. nginx
-/// has it for the time between two pieces, and six times as much for all of them.
+/// How long a client that has its answer, and still sends what it asked with, is listened to before
+/// its connection, or its stream of HTTP/2, is closed: enough for it to read its answer, and little
+/// beside what a stop may take. nginx has it for the time between two pieces, and six times as much
+/// for all of them.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
 
 /// Bytes that are taken from it in that time: an upload that a guest has refused for its length, and

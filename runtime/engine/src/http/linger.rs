@@ -10,17 +10,16 @@
 //!                                                     └─ LINGER or LINGER_BYTES over ──> closed
 //! ```
 //!
-//! and the answer says so beforehand where hyper knows: an answer waits for hyper to look.
+//! and the answer says so beforehand where hyper knows: an answer waits for hyper to look. Over
+//! HTTP/2 the connection goes on, and what is left of a request is `rest`'s. `watched` tells both.
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::limits;
@@ -39,16 +38,6 @@ struct State {
     /// hyper is to be polled once more, at once.
     again: AtomicBool,
 }
-
-/// A body that tells when it is let go of before its end.
-pub(super) struct Watched<B: Body> {
-    body: B,
-    is_over: bool,
-    unread: Unread,
-}
-
-/// The body of a request.
-pub(super) type RequestBody = Watched<Incoming>;
 
 /// Takes what a client still sends, so that it gets to read its answer.
 pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
@@ -74,6 +63,11 @@ pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 // === impl Unread ===
 
 impl Unread {
+    /// Some is left, or may be.
+    pub(super) fn note(&self) {
+        self.0.is_some.store(true, Relaxed);
+    }
+
     /// All of it was taken.
     pub(super) fn clear(&self) {
         self.0.is_some.store(false, Relaxed);
@@ -113,78 +107,23 @@ impl Unread {
     }
 }
 
-// === impl Watched ===
-
-impl<B: Body> Watched<B> {
-    pub(super) fn new(body: B, unread: Unread) -> Self {
-        Self {
-            body,
-            is_over: false,
-            unread,
-        }
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        self.is_over |= matches!(frame, Poll::Ready(None));
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl<B: Body> Drop for Watched<B> {
-    fn drop(&mut self) {
-        if !self.is_over && !self.body.is_end_stream() {
-            self.unread.0.is_some.store(true, Relaxed);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
     use std::pin::pin;
     use std::time::Duration;
 
+    use bytes::Bytes;
     use http::{Request, Response};
-    use http_body_util::{BodyExt as _, Full};
+    use http_body_util::Full;
+    use hyper::body::Incoming;
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use tokio::time::Instant;
 
+    use super::super::watched::{Leftover, Watched};
     use super::*;
-
-    #[tokio::test]
-    async fn a_body_that_was_read_to_its_end_is_told_apart_from_one_that_was_not() {
-        for (text, is_read, is_unread) in
-            [("", false, false), ("a", true, false), ("a", false, true)]
-        {
-            let unread = Unread::default();
-            unread.clear();
-            let mut body = Watched::new(Full::<Bytes>::from(text), unread.clone());
-            if is_read {
-                assert!(body.frame().await.is_some());
-            }
-            drop(body);
-            assert_eq!(unread.is_some(), is_unread, "{text:?} {is_read}");
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_is_taken_until_the_client_closes() {
@@ -238,7 +177,8 @@ mod tests {
             service_fn(move |request: Request<Incoming>| {
                 let unread = unread.clone();
                 async move {
-                    drop(Watched::new(request.into_body(), unread.clone()));
+                    let leftover = Leftover::Noted(unread.clone());
+                    drop(Watched::new(request.into_body(), leftover));
                     unread.settle().await;
                     Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("read nothing")))
                 }

@@ -17,7 +17,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -26,17 +25,17 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::activity::Busy;
 use super::answer::{
     AnswerBody, Course, Head, Out, Uncut, drain, status_of, text, withhold, without_text,
 };
-use super::connection::Busy;
 use super::deadline::Upload;
 use super::instances::Serving;
 use super::length::Measured;
 use super::limits;
-use super::linger::RequestBody;
 use super::patience::PatientBody;
 use super::server::{Admitted, Server};
+use super::watched::RequestBody;
 use crate::account::OOM_KILLED;
 use crate::instance::failed;
 
@@ -193,24 +192,19 @@ impl Server {
 
     /// A line of the container's standard error.
     async fn log(&self, asked: &Asked, what: &str) {
-        let Asked { method, uri } = asked;
+        self.tell(asked.line(what)).await;
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// What is said of it.
+    fn line(&self, what: &str) -> String {
+        let Self { method, uri } = self;
         let mut target = uri.to_string();
         target.truncate(target.floor_char_boundary(limits::TARGET_IN_LOG));
-        let line = format!("{method} {target}: {what}\n");
-        self.errors().write(Bytes::from(line)).await;
-    }
-
-    /// The same for whoever cannot wait until it is written. Where too many lines wait for that, this
-    /// one is not.
-    fn log_beside(self: &Arc<Self>, asked: Arc<Asked>, what: String) {
-        let Ok(place) = Arc::clone(self.lines()).try_acquire_owned() else {
-            return;
-        };
-        let server = Arc::clone(self);
-        self.tasks().spawn(async move {
-            let _place = place;
-            server.log(&asked, &what).await;
-        });
+        format!("{method} {target}: {what}\n")
     }
 }
 
@@ -279,7 +273,7 @@ impl Running {
             // Why there is less of it has been told.
             if !course.is_cut() {
                 let what = "its answer's body is not as long as its Content-Length says";
-                server.log_beside(asked, format!("{what}, {length} bytes"));
+                server.tell_beside(asked.line(&format!("{what}, {length} bytes")));
             }
         });
         Response::from_parts(head, body)

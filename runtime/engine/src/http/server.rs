@@ -12,6 +12,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper_util::server::conn::auto::Builder;
 use model::container::http_port;
 use model::runtime::{Exit, Stream};
@@ -160,14 +161,22 @@ impl Server {
         &self.tasks
     }
 
-    /// Places of those who write a line to the log beside what goes on.
-    pub(super) fn lines(&self) -> &Arc<Semaphore> {
-        &self.lines
+    /// Writes a line to the container's standard error.
+    pub(super) async fn tell(&self, line: String) {
+        self.errors.write(Bytes::from(line)).await;
     }
 
-    /// The container's standard error.
-    pub(super) fn errors(&self) -> &Output {
-        &self.errors
+    /// The same for whoever cannot wait until it is written. Where too many lines wait for that, this
+    /// one is not.
+    pub(super) fn tell_beside(self: &Arc<Self>, line: String) {
+        let Ok(place) = Arc::clone(&self.lines).try_acquire_owned() else {
+            return;
+        };
+        let server = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let _place = place;
+            server.tell(line).await;
+        });
     }
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {

@@ -278,6 +278,8 @@ impl Link {
                 endpoint,
                 way,
             } => self.open(number, endpoint, way),
+            FromChild::SingleOut(number, endpoint) => self.single_out(number, endpoint, tasks),
+            FromChild::Rejoin(endpoint) => self.rejoin(endpoint),
             FromChild::Close(endpoint) => self.close(endpoint),
             FromChild::Bind(number, door) => self.bind(number, door, config, tasks),
         }

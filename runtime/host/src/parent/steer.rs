@@ -53,6 +53,20 @@ impl Steer for ParentsDoors {
         })
     }
 
+    fn single_out(&self, endpoint: Endpoint) -> Asked<Result<OwnedFd, SteerError>> {
+        let parent = Arc::clone(&self.0);
+        Box::pin(async move {
+            let asking = parent.ask_for_doors(&parent.singling, |number| {
+                FromChild::SingleOut(number, endpoint)
+            });
+            asking.await.unwrap_or_else(|| Err(gone()))
+        })
+    }
+
+    fn rejoin(&self, endpoint: Endpoint) {
+        self.0.tell(FromChild::Rejoin(endpoint));
+    }
+
     fn close(&self, endpoint: Endpoint) {
         self.0.tell(FromChild::Close(endpoint));
     }
@@ -121,6 +135,25 @@ mod tests {
         assert_eq!(one.await.expect("a task"), Ok(()));
         let taken = SteerError::Taken(endpoint(81).at);
         assert_eq!(two.await.expect("a task"), Err(taken));
+    }
+
+    #[tokio::test]
+    async fn a_listener_for_one_endpoint_is_asked_for_and_given_back() {
+        let (doors, mut said) = doors();
+        let asking = tokio::spawn(doors.single_out(endpoint(80)));
+        let Some(FromChild::SingleOut(number, asked)) = said.recv().await else {
+            panic!("no question");
+        };
+        assert_eq!(asked, endpoint(80));
+        let taken = SteerError::Taken(asked.at);
+        doors.0.singled_out(number, Err(taken.clone()));
+        let answer = asking.await.expect("a task");
+        assert_eq!(answer.err(), Some(taken));
+        doors.rejoin(asked);
+        let Some(FromChild::Rejoin(again)) = said.recv().await else {
+            panic!("it is not said");
+        };
+        assert_eq!(again, asked);
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use super::steered;
 use crate::decide::World;
 use crate::error::NetError;
 use crate::kernel::{self, KernelSocket};
-use crate::limits::{MAX_PENDING_PER_DOOR, UNPRIVILEGED_OFFSET};
+use crate::limits::{KERNEL_BACKLOG, UNPRIVILEGED_OFFSET};
 use crate::pod::Pod;
 use crate::steer::{Endpoint, SteerError};
 use crate::tcp::Family;
@@ -68,7 +68,7 @@ pub fn bind_socket(door: Endpoint, is_of_pods: bool) -> Result<OwnedFd, Errno> {
     // Held until the door is bound: whoever claims it meanwhile meets the one or the other.
     let _claim = is_everywhere.then(claim).transpose()?;
     let shares = is_everywhere || is_of_pods;
-    kernel::open_bound(door.at, kind, MAX_PENDING_PER_DOOR, shares)
+    kernel::open_bound(door.at, kind, KERNEL_BACKLOG.into(), shares)
 }
 
 /// The same, by whoever has more rights than this process where it may not.

@@ -1,4 +1,5 @@
-//! Steered doors: entries in a table of the kernel, one for each listener that others may reach.
+//! Steered doors: entries in a table of the kernel, one for each listener that others may reach,
+//! and a queue of its own for one at which many wait.
 //!
 //! A listener whose door cannot be steered keeps what the manifest declares as a plain door, as for
 //! a user without rights, and one notice for each pod and reason says why.
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use model::container::Protocol;
 
+use super::queue::OwnQueue;
 use super::{Asked, Failure, Record, told};
 use crate::decide::World;
 use crate::pod::Pod;
@@ -19,7 +21,9 @@ use crate::tcp::Family;
 #[derive(Debug)]
 pub(super) struct SteeredDoor {
     pub(super) at: SocketAddr,
+    /// Goes before the queue: what is refused looks for no other socket.
     _endpoint: SteeredEndpoint,
+    pub(super) queue: Arc<OwnQueue>,
     _record: Record,
 }
 
@@ -90,6 +94,7 @@ async fn open_one(
     Ok(Some(SteeredDoor {
         at,
         _endpoint: endpoint,
+        queue: OwnQueue::new(at),
         _record: record,
     }))
 }

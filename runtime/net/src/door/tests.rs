@@ -2,6 +2,7 @@
 
 mod again;
 mod sharing;
+mod turns;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};

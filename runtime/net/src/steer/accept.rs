@@ -1,8 +1,9 @@
 //! Accepts what was steered here, and hands it to the pod's listener.
 //!
-//! The listener stands for every port of every pod, so nothing may stay in its backlog: what no
-//! guest takes is reset. A connection that arrives just after its endpoint was closed is nobody's,
-//! and reset as well.
+//! The listener stands for every port of every pod, so nothing may stay in its backlog: what a
+//! guest does not take at once waits in its queue, and once that is a crowd, what comes after it in
+//! a queue of the port's own (`door::queue`). A connection that arrives just after its endpoint was
+//! closed is nobody's, and reset.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -110,11 +111,10 @@ impl Door {
             match self.listener.accept() {
                 Ok((socket, peer)) => {
                     self.told = false;
-                    let listener = kernel::local_address(&socket)
-                        .ok()
-                        .and_then(|local| fabric.listener_at(local));
-                    match listener {
-                        Some(listener) => listener.deliver(socket, peer),
+                    let local = kernel::local_address(&socket).ok();
+                    let found = local.and_then(|at| Some((fabric.listener_at(at)?, at)));
+                    match found {
+                        Some((listener, at)) => listener.deliver(socket, at, peer),
                         None => reset(socket),
                     }
                 }

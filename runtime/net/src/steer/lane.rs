@@ -5,6 +5,8 @@
 //! lie in one, so a lane asks of an address only that it is one of the range. Whose pod has it is
 //! to be checked by whoever opens something for somebody else.
 
+mod queue;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -19,7 +21,7 @@ use super::program::{AF_INET, AF_INET6, TO_KERNEL, key, keys_at};
 use super::tables::{Tables, failed, refused};
 use super::{Endpoint, Steer, SteerError, Way};
 use crate::kernel;
-use crate::limits::{MAX_LANES, MAX_PASSAGES_PER_POD, MAX_STEERED_PER_POD};
+use crate::limits::{KERNEL_BACKLOG, MAX_LANES, MAX_PASSAGES_PER_POD, MAX_STEERED_PER_POD};
 use crate::lock::Lock;
 use crate::peers::Asked;
 use crate::range::PodRange;
@@ -41,11 +43,14 @@ struct Shared {
     range: PodRange,
     families: Vec<Family>,
     tables: Lasting<Tables>,
+    /// Which lanes have listeners.
     numbers: Lock<Numbers>,
+    /// Which queues there are.
+    queues: Lock<Numbers>,
     blocks: Lock<Blocks>,
 }
 
-/// Which lanes have listeners.
+/// Numbers that are taken, and given back.
 #[derive(Debug, Default)]
 struct Numbers {
     free: Vec<u32>,
@@ -78,6 +83,8 @@ struct Held {
     listeners: Vec<(Family, OwnedFd)>,
     /// What is open, and where each leads.
     endpoints: BTreeMap<u64, Way>,
+    /// Those that have a queue of their own, with its number.
+    queues: BTreeMap<u64, u32>,
     /// Nothing is opened any more.
     is_shut: bool,
 }
@@ -91,9 +98,6 @@ struct Place {
     family: Family,
     block: u32,
 }
-
-/// The kernel cuts it at `net.core.somaxconn`; one listener stands for all pods of a host.
-const BACKLOG: i32 = i32::MAX;
 
 // linux/in.h
 const IPPROTO_TCP: u8 = 6;
@@ -110,6 +114,7 @@ impl Steering {
             families: families.to_vec(),
             tables: Lasting::new(),
             numbers: Lock::default(),
+            queues: Lock::default(),
             blocks: Lock::default(),
         }))
     }
@@ -140,15 +145,8 @@ impl Shared {
     }
 
     fn take_number(&self) -> Result<u32, SteerError> {
-        let mut numbers = self.numbers.lock();
-        match numbers.free.pop() {
-            Some(number) => Ok(number),
-            None if numbers.next < MAX_LANES => {
-                numbers.next += 1;
-                Ok(numbers.next - 1)
-            }
-            None => Err(SteerError::lanes()),
-        }
+        let number = self.numbers.lock().take(MAX_LANES);
+        number.ok_or_else(SteerError::lanes)
     }
 
     /// Steers a block. Whoever does it first gives the plain doors that are in it their passages.
@@ -203,7 +201,7 @@ impl Shared {
             }
         };
         rustix::net::bind(&socket, &SocketAddr::new(address, 0))?;
-        rustix::net::listen(&socket, BACKLOG)?;
+        rustix::net::listen(&socket, KERNEL_BACKLOG.into())?;
         Ok(socket)
     }
 }
@@ -257,8 +255,9 @@ impl Lane {
             return;
         };
         // Nobody but who opened it has it here: the table takes no endpoint twice.
-        if self.held.lock().endpoints.remove(&place.key).is_some() {
-            self.shared.close(place.key);
+        let mut held = self.held.lock();
+        if held.endpoints.remove(&place.key).is_some() {
+            held.end(&self.shared, place.key);
         }
     }
 
@@ -276,7 +275,7 @@ impl Lane {
             .collect();
         for key in keys {
             held.endpoints.remove(&key);
-            self.shared.close(key);
+            held.end(&self.shared, key);
         }
     }
 
@@ -285,7 +284,7 @@ impl Lane {
         let mut held = self.held.lock();
         held.is_shut = true;
         for key in std::mem::take(&mut held.endpoints).into_keys() {
-            self.shared.close(key);
+            held.end(&self.shared, key);
         }
         let number = held.number.take();
         let listeners = std::mem::take(&mut held.listeners);
@@ -368,6 +367,14 @@ impl Steer for Lane {
         at_once(Self::open(self, endpoint, way))
     }
 
+    fn single_out(&self, endpoint: Endpoint) -> Asked<Result<OwnedFd, SteerError>> {
+        at_once(Self::single_out(self, endpoint))
+    }
+
+    fn rejoin(&self, endpoint: Endpoint) {
+        Self::rejoin(self, endpoint);
+    }
+
     fn close(&self, endpoint: Endpoint) {
         Self::close(self, endpoint);
     }
@@ -384,6 +391,21 @@ impl Drop for Lane {
     }
 }
 
+// === impl Numbers ===
+
+impl Numbers {
+    /// One that nobody has, of so many.
+    fn take(&mut self, limit: u32) -> Option<u32> {
+        match self.free.pop() {
+            None if self.next < limit => {
+                self.next += 1;
+                Some(self.next - 1)
+            }
+            taken => taken,
+        }
+    }
+}
+
 // === impl Held ===
 
 impl Held {
@@ -395,6 +417,14 @@ impl Held {
         match self.number {
             Some(number) => Ok(number),
             None => Ok(*self.number.insert(shared.take_number()?)),
+        }
+    }
+
+    /// Closes an endpoint that was open, and its queue.
+    fn end(&mut self, shared: &Shared, key: u64) {
+        shared.close(key);
+        if let Some(queue) = self.queues.remove(&key) {
+            shared.free_queue(queue);
         }
     }
 

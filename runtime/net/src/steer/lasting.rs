@@ -81,6 +81,7 @@ mod tests {
             ),
             ("no memory", Err(system(Errno::NOMEM)), Ok(2)),
             ("no place", Err(SteerError::lanes()), Ok(2)),
+            ("lost on its way", Err(SteerError::lost(&wanted)), Ok(2)),
             ("no right", Err(system(Errno::PERM)), Err(())),
             ("an old kernel", Err(system(Errno::INVAL)), Err(())),
             ("unknown", Err(refused("a test", &wanted)), Err(())),

@@ -11,7 +11,7 @@ use object::{
 };
 
 use super::program::{Map, Program};
-use crate::limits::{MAX_LANES, MAX_STEERED_BLOCKS, MAX_STEERED_ENDPOINTS};
+use crate::limits::{MAX_LANES, MAX_QUEUES, MAX_STEERED_BLOCKS, MAX_STEERED_ENDPOINTS};
 
 /// The program's name, in the object and in the kernel.
 pub(crate) const PROGRAM: &str = "wasmpod_steer";
@@ -109,8 +109,8 @@ impl Map {
         let fields = match self {
             Self::Blocks => [HASH, 4, 4, MAX_STEERED_BLOCKS, ON_DEMAND],
             Self::Endpoints => [HASH, 8, 4, MAX_STEERED_ENDPOINTS, ON_DEMAND],
-            // Two for each lane: IPv4, then IPv6.
-            Self::Listeners => [SOCKMAP, 4, 4, MAX_LANES * 2, 0],
+            // Two for each lane: IPv4, then IPv6. Then one for each queue.
+            Self::Listeners => [SOCKMAP, 4, 4, MAX_LANES * 2 + MAX_QUEUES, 0],
         };
         fields
             .iter()

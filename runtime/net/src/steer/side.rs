@@ -9,6 +9,7 @@ use super::accept::Task;
 use super::tables::refused;
 use super::{Endpoint, Steer, SteerError, Way};
 use crate::fabric::Fabric;
+use crate::kernel::KernelSocket;
 use crate::tcp::Family;
 
 /// What a switch knows of the steering it was given.
@@ -72,6 +73,23 @@ impl Steered {
         // Whoever steers gets ready with this question, at leisure. The answer is for listeners.
         let _ = self.takes(Family::V4, fabric).await;
         self.open_to(endpoint, Way::Socket).await
+    }
+
+    /// A listener for an open endpoint alone, which led to the one of all.
+    pub(crate) async fn single_out(
+        &self,
+        endpoint: Endpoint,
+        fabric: &Fabric,
+    ) -> Result<KernelSocket, SteerError> {
+        let made = self.steer.single_out(endpoint).await;
+        let watched = made.and_then(|listener| {
+            KernelSocket::watch(listener, &fabric.kernel)
+                .map_err(|error| refused("watching a listener", &error))
+        });
+        if watched.is_err() {
+            self.steer.rejoin(endpoint);
+        }
+        watched
     }
 
     async fn open_to(&self, endpoint: Endpoint, way: Way) -> Result<SteeredEndpoint, SteerError> {

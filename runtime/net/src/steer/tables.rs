@@ -26,6 +26,9 @@ use crate::range::PodRange;
 /// Takes a key only if the table has none like it: linux/bpf.h.
 const BPF_NOEXIST: u64 = 1;
 
+/// Takes a key only if the table has it.
+const BPF_EXIST: u64 = 2;
+
 /// The network namespace that this thread is in.
 const NETWORK: &str = "/proc/thread-self/ns/net";
 
@@ -69,6 +72,11 @@ impl Tables {
     /// EEXIST where it is open: what leads there is not turned elsewhere.
     pub(super) fn open(&self, key: u64, value: u32) -> Result<(), MapError> {
         self.endpoints.lock().insert(key, value, BPF_NOEXIST)
+    }
+
+    /// Leads what is open elsewhere, at once; ENOENT where it is not open.
+    pub(super) fn lead(&self, key: u64, value: u32) -> Result<(), MapError> {
+        self.endpoints.lock().insert(key, value, BPF_EXIST)
     }
 
     pub(super) fn close(&self, key: u64) {

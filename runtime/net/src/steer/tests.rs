@@ -3,7 +3,9 @@
 //! Tests that need rights say by name that they are skipped without them. All addresses are in
 //! 127.0.0.0/8, but for `IPv6` (the module `v6`), which makes a network namespace of its own.
 
+mod crowd;
 mod declared;
+mod lanes;
 mod later;
 mod speed;
 mod v6;
@@ -347,24 +349,6 @@ fn a_lane_opens_what_nobody_has_and_no_more() {
 }
 
 #[test]
-fn one_pod_leaves_room_in_the_table_for_others() {
-    if steered().is_none() {
-        return;
-    }
-    let ([lane, _other], block) = two_lanes(630);
-    let open = |pod, port| lane.open(tcp(block.pod(pod), port), Way::Listener);
-    let limit = u16::try_from(MAX_STEERED_PER_POD).unwrap();
-    for port in 1..=limit {
-        open(0, port).unwrap();
-    }
-    let full = open(0, limit + 1).unwrap_err();
-    assert!(matches!(full, SteerError::Full { .. }), "{full}");
-    open(1, 1).unwrap();
-    lane.close(tcp(block.pod(0), 1));
-    open(0, limit + 1).unwrap();
-}
-
-#[test]
 fn a_block_is_steered_to_the_end_of_the_process_that_has_it() {
     if steered().is_none() {
         return;
@@ -385,28 +369,15 @@ fn a_block_is_steered_to_the_end_of_the_process_that_has_it() {
     TcpStream::connect(nobodys).unwrap();
 }
 
-/// A listener is one for a lane, however often it is asked for: it takes a port of the node.
-#[test]
-fn a_lane_has_one_listener_of_a_family() {
-    if steered().is_none() {
-        return;
-    }
-    let ([lane, other], _) = two_lanes(640);
-    let local = |lane: &Lane| {
-        let listeners = lane.listeners().unwrap();
-        crate::kernel::local_address(&listeners[0].1).unwrap()
-    };
-    let first = local(&lane);
-    assert_eq!(local(&lane), first);
-    assert_ne!(local(&other), first);
-}
-
 /// What a switch asks for, and what it does where it is refused.
 #[derive(Debug)]
 struct Recorder {
     said: Mutex<Vec<String>>,
     works: AtomicBool,
     passes: AtomicBool,
+    /// It answers when it is told to.
+    is_slow: AtomicBool,
+    answers: Arc<Semaphore>,
     open: Mutex<HashSet<Endpoint>>,
 }
 
@@ -416,6 +387,8 @@ impl Recorder {
             said: Mutex::default(),
             works: AtomicBool::new(works),
             passes: AtomicBool::new(false),
+            is_slow: AtomicBool::new(false),
+            answers: Arc::new(Semaphore::new(0)),
             open: Mutex::default(),
         })
     }
@@ -451,6 +424,24 @@ impl Steer for Recorder {
             self.open.lock().unwrap().insert(endpoint);
         }
         Box::pin(ready(opened))
+    }
+
+    fn single_out(&self, endpoint: Endpoint) -> Asked<Result<OwnedFd, SteerError>> {
+        let said = self.say(format!("single out {}", endpoint.at.port()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let answers = Arc::clone(&self.answers);
+        let is_slow = self.is_slow.load(Ordering::Relaxed);
+        Box::pin(async move {
+            if is_slow {
+                answers.acquire().await.unwrap().forget();
+            }
+            said.map(|()| listener.into())
+        })
+    }
+
+    fn rejoin(&self, endpoint: Endpoint) {
+        let _ = self.say(format!("rejoin {}", endpoint.at.port()));
     }
 
     fn close(&self, endpoint: Endpoint) {
@@ -515,6 +506,12 @@ impl Steer for Arc<Slow> {
             Ok(())
         })
     }
+
+    fn single_out(&self, endpoint: Endpoint) -> Asked<Result<OwnedFd, SteerError>> {
+        panic!("nobody waits at {}", endpoint.at)
+    }
+
+    fn rejoin(&self, _: Endpoint) {}
 
     fn close(&self, endpoint: Endpoint) {
         self.closed.lock().unwrap().push(endpoint.at.port());

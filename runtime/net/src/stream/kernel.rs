@@ -161,8 +161,8 @@ impl KernelEnd {
         self.shared.socket.poll_readable(cx)
     }
 
-    /// Ready when a read that found nothing shall be tried again.
-    pub(crate) fn poll_read_again(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready unless a read is known to find nothing.
+    pub(crate) fn poll_worth_reading(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.shared.backlog.lock().deaf {
             return Poll::Ready(());
         }

@@ -4,19 +4,21 @@
 //!   connect in memory ── offer ──────> queue ──┐
 //!   outside ── steering ── deliver ──────┘     │
 //!                                              ├── try_accept ── TcpSocket
-//!   outside ── kernel backlog ── doors ────────┘
+//!   outside ── kernel backlog ── doors ────────┘   in turns
 //! ```
 //!
 //! Doors are kernel listeners that are asked when the guest accepts; no task stands between, and
 //! what the guest does not accept waits in the kernel's backlog. A listener on the host's network
 //! is one such door and an empty queue. What is steered comes to the queue, already accepted: the
-//! kernel's listener is everybody's there.
+//! kernel's listener is everybody's there. Once a crowd waits in the queue, the port has a kernel
+//! listener of its own, which is asked as a door is, and the rest waits there.
 //!
 //! Where two listeners of a pod have one port, each has the doors of its family; a door passes to
 //! the other with the first that listens or ends, and is never closed between.
 
 mod host;
 
+use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
@@ -34,7 +36,7 @@ use crate::door::{self, Doors};
 use crate::error::NetError;
 use crate::fabric::Fabric;
 use crate::kernel::{self, KernelSocket};
-use crate::limits::MAX_PENDING_STEERED;
+use crate::limits::{MAX_STEERED_WAITING, STEERED_CROWD};
 use crate::lock::Lock;
 use crate::options::Options;
 use crate::owned::Running;
@@ -62,7 +64,12 @@ struct Shared {
 }
 
 struct Queue {
-    waiting: VecDeque<TcpStream>,
+    /// Each with whether it was steered here.
+    waiting: VecDeque<(TcpStream, bool)>,
+    /// How many of them were.
+    steered: usize,
+    /// Who comes through a door is next, if anybody does.
+    is_doors_turn: bool,
     backlog: usize,
     options: Options,
     /// Until its doors stand open who connects in memory is refused: whoever is not has found a
@@ -99,18 +106,17 @@ impl TcpListener {
         if queue.closed {
             return Err(NetError::InvalidState);
         }
-        let (waiting, options) = (queue.waiting.pop_front(), queue.options);
+        let options = queue.options;
+        let is_doors_turn = queue.is_doors_turn;
+        queue.is_doors_turn = !is_doors_turn;
+        let waiting = if is_doors_turn { None } else { queue.take() };
         drop(queue);
         let stream = match waiting {
-            Some(stream) => {
-                if let Link::Kernel(end) = stream.link() {
-                    let family = Family::of(stream.remote_address().ip().to_canonical());
-                    let socket = end.socket().as_fd();
-                    kernel::apply(&Options::DEFAULT, &options, family, socket);
-                }
-                stream
-            }
-            None => self.accept_outside(&options)?,
+            Some(stream) => with_options(stream, &options),
+            None => match self.accept_outside(&options) {
+                Ok(stream) => stream,
+                Err(error) => with_options(self.take_instead(error)?, &options),
+            },
         };
         Ok(TcpSocket::accepted(
             self.0.net.clone(),
@@ -118,6 +124,13 @@ impl TcpListener {
             options,
             stream,
         ))
+    }
+
+    /// Takes who waits in the queue, where nobody could be accepted through a door in its turn.
+    fn take_instead(&self, error: NetError) -> Result<TcpStream, NetError> {
+        let is_skipped = matches!(error, NetError::WouldBlock | NetError::NewSocketLimit);
+        let waiting = is_skipped.then(|| self.0.queue.lock().take()).flatten();
+        waiting.ok_or(error)
     }
 
     /// Ready when a connection waits or the listener is closed.
@@ -131,9 +144,8 @@ impl TcpListener {
         let doors = self.0.doors.lock();
         // Every door must know the waker, so none is skipped.
         let ready = doors
-            .plain
-            .iter()
-            .filter(|door| door.socket.poll_readable(cx).is_ready())
+            .listeners()
+            .filter(|listener| listener.poll_readable(cx).is_ready())
             .count();
         if ready > 0 {
             Poll::Ready(())
@@ -176,22 +188,18 @@ impl TcpListener {
             drop(queue);
             return Err(NetError::ConnectionRefused);
         }
-        queue.waiting.push_back(stream);
+        queue.waiting.push_back((stream, false));
         let waiters = queue.waiters.take();
         drop(queue);
         waiters.wake();
         Ok(())
     }
 
-    /// Takes a connection that was steered here; resets it where it finds no room, or nobody.
-    pub(crate) fn deliver(&self, socket: OwnedFd, peer: SocketAddr) {
-        let pod = &self.0.net.pod;
-        let shares = pod.both_slots();
-        let queue = self.0.queue.lock();
-        let room = queue.backlog.max(MAX_PENDING_STEERED);
-        let has_room = !queue.closed && queue.waiting.len() < room;
-        drop(queue);
-        let (Ok(shares), true) = (shares, has_room) else {
+    /// Takes a connection that was steered here, to `at`; resets it where it finds nobody. Beyond a
+    /// crowd, or the limits of the pod, the next waits in the port's own queue. Where there is none,
+    /// what is more than a long crowd, or than the limits, is reset.
+    pub(crate) fn deliver(&self, socket: OwnedFd, at: SocketAddr, peer: SocketAddr) {
+        let Some(shares) = self.steered_slots(at) else {
             return reset(socket);
         };
         // Its options follow when it is accepted: they may change until then.
@@ -207,9 +215,42 @@ impl TcpListener {
             drop(queue);
             return stream.abort();
         }
-        queue.waiting.push_back(stream);
+        queue.waiting.push_back((stream, true));
+        queue.steered += 1;
         let waiters = queue.waiters.take();
         drop(queue);
+        waiters.wake();
+    }
+
+    /// The places of one more connection that was steered to `at`, if there are any.
+    fn steered_slots(&self, at: SocketAddr) -> Option<(Share, Share)> {
+        let queue = self.0.queue.lock();
+        let is_crowded = queue.steered >= STEERED_CROWD;
+        let is_full = queue.steered >= queue.backlog.max(MAX_STEERED_WAITING);
+        drop(queue);
+        // It is asked once for a connection.
+        let has_queue = LazyCell::new(|| self.has_queue(at));
+        if is_crowded && !*has_queue && is_full {
+            return None;
+        }
+        let pod = &self.0.net.pod;
+        let slots = match pod.both_slots() {
+            Err(NetError::NewSocketLimit) if *has_queue => pod.both_slots_beyond(),
+            slots => slots,
+        };
+        slots.ok()
+    }
+
+    /// Whether a steered port of it has a queue of its own, or is to have one. Asks for it. A door
+    /// that is on its way to another listener has time until the next connection.
+    fn has_queue(&self, at: SocketAddr) -> bool {
+        let queue = self.0.doors.lock().queue_at(at);
+        queue.is_none_or(|queue| queue.ask(&self.0.net.pod))
+    }
+
+    /// Wakes who waits for connections, since there is a new place to look for them.
+    pub(crate) fn rouse(&self) {
+        let waiters = self.0.queue.lock().waiters.take();
         waiters.wake();
     }
 
@@ -225,7 +266,7 @@ impl TcpListener {
         let (waiting, waiters) = (std::mem::take(&mut queue.waiting), queue.waiters.take());
         drop(queue);
         self.leave_doors();
-        for stream in waiting {
+        for (stream, _) in waiting {
             stream.abort();
         }
         waiters.wake();
@@ -292,27 +333,22 @@ impl TcpListener {
     }
 
     fn accept_outside(&self, options: &Options) -> Result<TcpStream, NetError> {
-        let doors = self.0.doors.lock();
-        if doors.plain.is_empty() {
+        let mut doors = self.0.doors.lock();
+        if doors.listeners().next().is_none() {
             return Err(NetError::WouldBlock);
         }
         let pod = &self.0.net.pod;
         let shares = pod.both_slots();
         let (slot, share) = match shares {
-            Err(_)
-                if !doors
-                    .plain
-                    .iter()
-                    .any(|door| door.socket.has(PollFlags::IN)) =>
-            {
+            Err(_) if !doors.listeners().any(|one| one.has(PollFlags::IN)) => {
                 return Err(NetError::WouldBlock);
             }
             other => other?,
         };
-        let port = self.0.address.port();
-        let mut accepted = doors.plain.iter().map(|door| door.accept(pod, port));
+        let mut accepted = doors.accept(pod, self.0.address.port());
         let first = accepted.find(|result| !matches!(result, Err(NetError::WouldBlock)));
         let (socket, peer) = first.unwrap_or(Err(NetError::WouldBlock))?;
+        drop(accepted);
         drop(doors);
         self.welcome(socket, peer, (slot, share), options)
     }
@@ -376,6 +412,27 @@ impl fmt::Debug for TcpListener {
     }
 }
 
+/// Gives a connection that has waited the options of its listener.
+fn with_options(stream: TcpStream, options: &Options) -> TcpStream {
+    if let Link::Kernel(end) = stream.link() {
+        let family = Family::of(stream.remote_address().ip().to_canonical());
+        let socket = end.socket().as_fd();
+        kernel::apply(&Options::DEFAULT, options, family, socket);
+    }
+    stream
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// Takes who has waited longest.
+    fn take(&mut self) -> Option<TcpStream> {
+        let (stream, is_steered) = self.waiting.pop_front()?;
+        self.steered -= usize::from(is_steered);
+        Some(stream)
+    }
+}
+
 // === impl Opening ===
 
 impl Opening {
@@ -434,6 +491,8 @@ impl ListenGuard {
         };
         let queue = Queue {
             waiting: VecDeque::new(),
+            steered: 0,
+            is_doors_turn: false,
             backlog: usize::try_from(backlog).unwrap_or(usize::MAX),
             options,
             opening: !pod.is_host() && place.is_some_and(|(_, port)| is_alone(port)),

@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use anyhow::ensure;
 use serde_json::Value;
 
-use super::{SERVERS, server_of, start, stop};
-use crate::harness::{PATIENCE, Run};
+use super::curl::{Curl, has_curl};
+use super::{SERVERS, server, server_of, start, stop};
+use crate::harness::{PATIENCE, Run, skip};
 
 /// Sends a head with these fields, and then a body, whoever reads it.
 fn post(stream: &mut TcpStream, fields: &str, body: &[u8]) -> anyhow::Result<()> {
@@ -64,4 +65,57 @@ fn a_short_body_that_nobody_reads_costs_no_connection() -> anyhow::Result<()> {
         stop(running)?;
     }
     Ok(())
+}
+
+/// Some clients take a reset for a failure, though the answer was whole before.
+#[test]
+fn a_body_that_nobody_reads_ends_no_stream_of_http2_with_a_reset() -> anyhow::Result<()> {
+    if !has_curl() {
+        return skip("there is no curl");
+    }
+    for guest in SERVERS {
+        let (running, address) = start(Run::of(server_of(guest, Value::Null))?)?;
+        // Less and more than a client may send before anything of it is taken.
+        for length in [4, 60_000, 100_000] {
+            let body = "x".repeat(length);
+            let asking = Curl::new().args(["--http2-prior-knowledge", "--data-binary", &body]);
+            let answer = asking.get(address, "/hello")?;
+            ensure!(answer.status == 200, "{guest} {length}: {answer:?}");
+            ensure!(answer.body == "hello 1 \n", "{guest} {length}: {answer:?}");
+        }
+        stop(running)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn who_is_refused_for_his_head_learns_it_and_so_does_the_log() -> anyhow::Result<()> {
+    let (mut running, address) = start(Run::of(server(Value::Null))?)?;
+    // More than all buffers on the way hold, and nothing is read before all is sent.
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: p\r\nX: {}\r\n\r\n",
+        "x".repeat(16 << 20)
+    );
+    for (head, status, told) in [
+        (
+            long.as_bytes(),
+            "HTTP/1.1 431 ",
+            "64 KiB and 128 fields are the most",
+        ),
+        (
+            &b"\x16\x03\x01\x02\x00\x01\r\n\r\n"[..],
+            "HTTP/1.1 400 ",
+            "a request is refused: invalid HTTP",
+        ),
+    ] {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.write_all(head)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with(status), "{answer}");
+        running.wait_log("p", "c", told)?;
+    }
+    stop(running)
 }

@@ -64,6 +64,41 @@ impl Link {
         Ok(())
     }
 
+    /// Gives an endpoint of the child's a listener of its own, and hands that over.
+    pub(super) fn single_out(
+        self: &Arc<Self>,
+        number: u64,
+        endpoint: Endpoint,
+        tasks: &mut Tasks,
+    ) -> Result<(), Breach> {
+        let turn = self.turn_to_ask()?;
+        let made = match self.check_address(endpoint.at)? {
+            Heard::Now => self.lane()?.single_out(endpoint),
+            // Its pod has gone, and it does not know yet.
+            Heard::LeftOut => Err(SteerError::Foreign(endpoint.at.ip())),
+        };
+        let link = Arc::downgrade(self);
+        tasks.spawn(async move {
+            let Some(link) = link.upgrade() else { return };
+            let told = match made {
+                Ok(listener) => {
+                    let sent = link.hand_over(listener).await;
+                    sent.map_err(|error| SteerError::lost(&error))
+                }
+                Err(error) => Err(error),
+            };
+            link.tell(&ToChild::SingledOut(number, told), Some(turn));
+        });
+        Ok(())
+    }
+
+    /// Leads an endpoint to the listener of all again. A lane has nothing singled out but what it
+    /// has opened.
+    pub(super) fn rejoin(&self, endpoint: Endpoint) -> Result<(), Breach> {
+        self.lane()?.rejoin(endpoint);
+        Ok(())
+    }
+
     /// Closes an endpoint. A lane closes nothing but what it has opened.
     pub(super) fn close(&self, endpoint: Endpoint) -> Result<(), Breach> {
         self.lane()?.close(endpoint);

@@ -1,8 +1,13 @@
 //! Listeners on the host's network, with ports of this machine that were free a moment ago.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream as Client};
+use std::pin::Pin;
 use std::task::Waker;
+
+use rustix::net::{SendFlags, sockopt};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::*;
 use crate::stream::PeerEnd;
@@ -62,6 +67,78 @@ fn the_end_of_a_peer_is_told_to_whoever_does_not_read() {
         bench.wait(|cx| client.poll_peer_ended(cx).map(|it| end = Some(it)));
         assert_eq!(end, Some(wanted), "{unread} {closes}");
     }
+}
+
+/// The first read of a task is given little room, and a reset comes behind it.
+#[test]
+fn a_task_reads_all_that_came_before_a_reset() {
+    let bench = Bench::new();
+    let pod = bench.host_pod(1);
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    for length in [1, 2047, 2048, 2049, 10_000] {
+        let mut client = bench.connect(&pod, server.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = server.accept().unwrap();
+        let mut none = ReadBuf::new(&mut []);
+        let mut context = Context::from_waker(Waker::noop());
+        let read = Pin::new(&mut client).poll_read(&mut context, &mut none);
+        assert!(read.is_ready(), "no room is no reason to wait");
+        assert_eq!(client.try_write(b"never read"), Ok(10));
+        peer.write_all(&vec![b'x'; length]).unwrap();
+        // Once it is there, closing resets the connection.
+        peer.peek(&mut [0]).unwrap();
+        drop(peer);
+        bench.wait(|cx| client.poll_peer_ended(cx).map(drop));
+        let mut memory = vec![MaybeUninit::uninit(); 16 << 10];
+        let mut buffer = ReadBuf::uninit(&mut memory);
+        while buffer.filled().len() < length {
+            bench.wait(|cx| {
+                Pin::new(&mut client)
+                    .poll_read(cx, &mut buffer)
+                    .map(|read| read.unwrap())
+            });
+        }
+        let mut error = None;
+        bench.wait(|cx| {
+            let read = Pin::new(&mut client).poll_read(cx, &mut buffer);
+            read.map(|read| error = read.err())
+        });
+        let kind = error.map(|error| error.kind());
+        assert_eq!(kind, Some(ErrorKind::ConnectionReset), "{length}");
+    }
+}
+
+/// Who times a peer that takes nothing would else be told of room that was there all the time.
+#[test]
+fn a_task_that_found_no_room_writes_again_once_there_is_some() {
+    let bench = Bench::new();
+    let pod = bench.host_pod(1);
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut client = bench.connect(&pod, server.local_addr().unwrap()).unwrap();
+    let (mut peer, _) = server.accept().unwrap();
+    let Link::Kernel(end) = client.link() else {
+        panic!("it goes through the kernel");
+    };
+    let (end, small) = (end.socket().as_fd(), 64 << 10);
+    let buffer = end.try_clone_to_owned().unwrap();
+    sockopt::set_socket_send_buffer_size(&buffer, small).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut write = |bytes| Pin::new(&mut client).poll_write(&mut context, bytes);
+    let mut sent = 0;
+    while let Poll::Ready(count) = write(&[0; 4096]) {
+        sent += count.unwrap();
+    }
+    // A little more, which is less than the kernel tells of.
+    sockopt::set_socket_send_buffer_size(&buffer, small + small / 4).unwrap();
+    assert!(write(b"x").is_pending());
+    assert_eq!(rustix::net::send(&buffer, b"x", SendFlags::DONTWAIT), Ok(1));
+    let mut taken = vec![0; sent + 1];
+    peer.read_exact(&mut taken).unwrap();
+    bench.wait(|cx| {
+        Pin::new(&mut client)
+            .poll_write(cx, b"x")
+            .map(|count| assert_eq!(count.unwrap(), 1))
+    });
+    peer.read_exact(&mut [0]).unwrap();
 }
 
 /// Whether this machine has no IPv6.
