@@ -8,28 +8,40 @@ use crate::manifest::suggest;
 
 mod keyvalue;
 
-/// Whether containers are wasm or Linux, where the image does not tell: `wasm` or `native`.
+/// Whether containers are wasm or Linux, where the image does not tell: `wasm`, or `native`, which
+/// nobody runs yet.
 pub const RUNTIME: &str = "wasmpod.dev/runtime";
 /// How many HTTP requests one instance serves before a fresh one takes over.
 pub const HTTP_REUSE: &str = "wasmpod.dev/http-reuse";
-/// Interfaces beyond WASI that guests may import, by name, separated by commas.
+/// Interfaces beyond WASI's own that guests import, or whole packages of them, by name, with a version
+/// or without, separated by commas. The version is not looked at. Whoever imports them has them, named
+/// here or not.
 pub const CAPABILITIES: &str = "wasmpod.dev/capabilities";
 /// Which key-value buckets lie on volumes: `name=path`, separated by commas.
 pub const KEYVALUE: &str = "wasmpod.dev/keyvalue";
-/// `netns`: the pod gets a network namespace of the kernel.
-pub const NETWORK: &str = "wasmpod.dev/network";
+/// Which network a pod is on, once there is another than that of its run.
+const NETWORK: &str = "wasmpod.dev/network";
 
 const PREFIX: &str = "wasmpod.dev/";
-const ALL: [&str; 5] = [RUNTIME, HTTP_REUSE, CAPABILITIES, KEYVALUE, NETWORK];
+/// Those that say something.
+const ALL: [&str; 4] = [RUNTIME, HTTP_REUSE, CAPABILITIES, KEYVALUE];
+
+/// The interfaces that [`CAPABILITIES`] may name.
+const INTERFACES: [&str; 9] = [
+    "wasi:config/runtime",
+    "wasi:config/store",
+    "wasi:keyvalue/atomics",
+    "wasi:keyvalue/batch",
+    "wasi:keyvalue/store",
+    "wasi:logging/logging",
+    "wasmpod:pod/identity",
+    "wasmpod:pod/lifecycle",
+    "wasmpod:pod/lifecycle-async",
+];
 
 /// Whether a pod asks for Linux containers.
 pub fn is_native(pod: &Pod) -> bool {
     given(pod, RUNTIME) == Some("native")
-}
-
-/// Whether a pod asks for a network namespace.
-pub fn wants_network_namespace(pod: &Pod) -> bool {
-    given(pod, NETWORK) == Some("netns")
 }
 
 /// How many HTTP requests one instance may serve, where that is said.
@@ -56,31 +68,25 @@ pub(crate) fn check(annotations: &At<'_, '_>, spec: &At<'_, '_>, found: &mut Fin
         .filter(|(key, _)| key.starts_with(PREFIX))
     {
         match key {
+            // Whoever cannot run native ones says so.
             RUNTIME if !["wasm", "native"].contains(&value.text()) => {
-                found.not_supported(&value, &["wasm", "native"]);
+                found.not_supported(&value, &["wasm"]);
             }
-            NETWORK if value.text() != "netns" => found.not_supported(&value, &["netns"]),
-            HTTP_REUSE
-                if value
-                    .text()
-                    .parse::<u32>()
-                    .ok()
-                    .filter(|n| *n > 0)
-                    .is_none() =>
-            {
+            HTTP_REUSE if !value.text().parse::<u32>().is_ok_and(|most| most > 0) => {
                 found.invalid(&value, "must be a number of requests, at least 1");
             }
-            CAPABILITIES
-                if !value
-                    .text()
-                    .split(',')
-                    .all(|name| is_interface(name.trim())) =>
-            {
-                let detail = "must be names of interfaces separated by commas, for example wasi:keyvalue/store";
-                found.invalid(&value, detail);
+            CAPABILITIES => {
+                let names = value.text().split(',').map(str::trim);
+                for name in names.filter(|name| !is_interface(name)) {
+                    found.not_supported_part(&value, name, &INTERFACES);
+                }
             }
             KEYVALUE => keyvalue::check(&value, spec, found),
-            RUNTIME | NETWORK | HTTP_REUSE | CAPABILITIES => {}
+            NETWORK => found.invalid(
+                &value,
+                "no value is supported yet: every pod is on the network of its run; remove it",
+            ),
+            RUNTIME | HTTP_REUSE => {}
             _ => {
                 let near = suggest::nearest(key, ALL.into_iter(), 4);
                 let hint = near.map_or_else(
@@ -93,8 +99,9 @@ pub(crate) fn check(annotations: &At<'_, '_>, spec: &At<'_, '_>, found: &mut Fin
     }
 }
 
-/// A word of letters, digits and the marks of interface names.
+/// Whether an interface of that name is there, or a package of interfaces.
 fn is_interface(name: &str) -> bool {
-    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-:/@.".contains(c);
-    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(known)
+    let (name, _version) = name.split_once('@').unwrap_or((name, ""));
+    let is_named = |known: &&str| *known == name || known.split('/').next() == Some(name);
+    INTERFACES.iter().any(is_named)
 }

@@ -155,9 +155,14 @@ impl Findings {
     }
 
     pub(crate) fn not_supported(&mut self, at: &At<'_, '_>, supported: &[&str]) {
-        let list: Vec<String> = supported.iter().map(|value| quoted(value)).collect();
-        let detail = format!("supported values: {}", list.join(", "));
+        let detail = supported_values(supported);
         self.push(Cause::NotSupported, at, Some(printed(at.value())), &detail);
+    }
+
+    /// A part of the field's value is none of those that exist.
+    pub(crate) fn not_supported_part(&mut self, at: &At<'_, '_>, part: &str, supported: &[&str]) {
+        let detail = supported_values(supported);
+        self.push(Cause::NotSupported, at, Some(quoted(part)), &detail);
     }
 
     pub(crate) fn not_found(&mut self, at: &At<'_, '_>) {
@@ -206,6 +211,12 @@ impl Findings {
             detail: detail.to_owned(),
         });
     }
+}
+
+/// The values that exist, as Kubernetes lists them.
+fn supported_values(supported: &[&str]) -> String {
+    let list: Vec<String> = supported.iter().map(|value| quoted(value)).collect();
+    format!("supported values: {}", list.join(", "))
 }
 
 /// A value as Kubernetes prints it in a message: strings quoted, the rest as JSON.

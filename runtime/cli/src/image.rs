@@ -32,16 +32,54 @@ struct Room {
 // === impl Room ===
 
 impl Room {
-    /// The name of an image, the first of several that it has.
-    fn named(&self, image: &Handle) -> anyhow::Result<Reference> {
-        if let Some(record) = image.find(&self.store)?.into_iter().next() {
-            return Ok(record.reference.parse()?);
-        }
+    /// The names of an image: the one that was given, or all of one whose digest was.
+    fn names(&self, image: &Handle) -> anyhow::Result<Vec<Reference>> {
         // Content may be here under another name than that of its digest.
-        match image.reference() {
-            Some(reference) => Ok(reference.clone()),
-            None => Err(absent(&image.to_string())),
+        if let Some(name) = image.name(&self.store) {
+            return Ok(vec![name.clone()]);
         }
+        let records = image.find(&self.store)?;
+        let names = records.iter().map(|it| it.reference.parse::<Reference>());
+        match records.is_empty() {
+            true => Err(absent(&image.to_string())),
+            false => Ok(names.collect::<Result<_, _>>()?),
+        }
+    }
+
+    /// The first of them.
+    fn named(&self, image: &Handle) -> anyhow::Result<Reference> {
+        let name = self.names(image)?.into_iter().next();
+        name.ok_or_else(|| absent(&image.to_string()))
+    }
+}
+
+/// Names for people.
+fn listed(names: &[Reference]) -> String {
+    let names: Vec<String> = names.iter().map(Reference::familiar).collect();
+    names.join(", ")
+}
+
+/// The name, with its digest, of an image whose digest, or the beginning of one, was given, as
+/// `docker run` takes it; nothing where it is something else.
+///
+/// # Errors
+/// When it is a digest of nothing here, or the store cannot be read.
+pub(crate) fn name_of_digest(text: &str, data: &DataDir) -> anyhow::Result<Option<String>> {
+    // What is wrong with it others say.
+    let handle = text.parse::<Handle>().ok();
+    let Some(handle) = handle.filter(Handle::may_be_digest) else {
+        return Ok(None);
+    };
+    data.prepare()?;
+    let store = Store::open(&data.content())?;
+    match handle.find(&store)?.into_iter().next() {
+        // That very content, whatever its name leads to when it is run.
+        Some(record) => {
+            let name = record.reference.parse::<Reference>()?;
+            Ok(Some(name.with_digest(record.target.digest).familiar()))
+        }
+        None if handle.may_be_name() => Ok(None),
+        None => Err(absent(&handle.to_string())),
     }
 }
 

@@ -12,6 +12,7 @@ mod pod_host;
 mod registry_images;
 mod run;
 mod tracing_output;
+mod used;
 
 use std::process::ExitCode;
 

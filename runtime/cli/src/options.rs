@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::image::{
-    Export, Image, ImageCommand, Import, Inspect, Ls, Pack, Rm, Tag, Transfer,
+    Export, Image, ImageCommand, Import, Inspect, Ls, Pack, Pull, Push, Rm, Tag,
 };
 
 /// Kubernetes pods whose containers are WebAssembly.
@@ -86,7 +86,8 @@ pub(crate) struct Run {
         conflicts_with = "image"
     )]
     pub(crate) filename: Vec<String>,
-    /// An image or a wasm file to run as a pod of its own, which is not restarted.
+    /// An image or a wasm file to run as a pod of its own, which is not restarted. An image that is here
+    /// may be named by its digest, or by at least the first 12 digits of one.
     #[arg(value_name = "IMAGE_OR_WASM")]
     pub(crate) image: Option<String>,
     /// Arguments for it, after --.

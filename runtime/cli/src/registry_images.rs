@@ -2,10 +2,16 @@
 //!
 //! ```text
 //! reference, policy, secrets ─> here? else pull ─> wasm layer ──────────> its blob ─┐
-//!                                       └─> root: unpack, look at argv[0] ─> a file ─┴─> code
+//!              ^                        └─> root: unpack, look at argv[0] ─> a file ─┴─> code
+//!              └── what of it was changed on the disk, once more ─────────────────────────┘
 //! ```
 //!
+//! Blobs are not hashed as long as all goes well: whoever compiles or unpacks them notices. How what was
+//! changed comes back is in `renew`.
+//!
 //! What a run uses is on its lease, so that nobody collects it meanwhile.
+
+mod renew;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,19 +25,21 @@ use image::kind::Kind;
 use image::manifest::Execution;
 use image::progress::Progress;
 use image::pull::{self, Image, Present, PullError};
-use image::registry::Client;
+use image::registry::{Client, RegistryError};
 use image::root::{self, ProgramKind, Unpacked};
 use image::store::{Lease, StoreError};
 use image::user::{User, UserName};
-use image::{Reference, Store};
+use image::{Digest, Reference, Store};
 use model::container::PullPolicy;
 use model::lifecycle::Fetched;
 use model::runtime::WasmImage;
 use model::security::{self, ImageUser};
+use model::working_dir;
 use node::{ImageError, ImageNews, ImageWant, Objects, PreparedImage, ProgramWant};
 use tokio::sync::OnceCell;
 
 use crate::images::{FileError, Files};
+use crate::used::Used;
 
 /// The type of Secrets that hold a `config.json`, and their key.
 const DOCKER_CONFIG: (&str, &str) = ("kubernetes.io/dockerconfigjson", ".dockerconfigjson");
@@ -49,6 +57,7 @@ pub(crate) struct RegistryImages {
     files: Arc<Files>,
     /// For as long as the run.
     lease: OnceCell<Lease>,
+    used: Used,
 }
 
 /// What an image runs: a wasm file, or why it runs nothing.
@@ -62,6 +71,15 @@ struct Found {
     name: String,
 }
 
+/// What is pulled of a reference.
+#[derive(Clone, Copy)]
+enum Meant<'a> {
+    /// What its name leads to in its registry.
+    Named(Present),
+    /// What it has led to here until now, to this digest, once more.
+    Known(&'a Digest),
+}
+
 // === impl RegistryImages ===
 
 impl RegistryImages {
@@ -70,6 +88,7 @@ impl RegistryImages {
         client: Client,
         objects: Arc<dyn Objects>,
         files: Arc<Files>,
+        used: Used,
     ) -> Self {
         Self {
             store,
@@ -78,6 +97,7 @@ impl RegistryImages {
             objects,
             files,
             lease: OnceCell::new(),
+            used,
         }
     }
 
@@ -94,23 +114,50 @@ impl RegistryImages {
             ),
         })?;
         let (image, fetched) = self.fetch(&want, &reference).await?;
-        let pulled = |why: String| ImageError {
-            reason: "ErrImagePull".to_owned(),
-            message: format!("image {:?}: {why}", reference.familiar()),
+        self.take_up(&image).await;
+        let error = match self.ready(&want, &reference, &image).await {
+            Ok(ready) => return Ok(PreparedImage { fetched, ..ready }),
+            Err(error) => error,
         };
-        let found = self.find(&image, &reference, &want).await.map_err(pulled)?;
+        let Some(damage) = self.damage_of(image).await else {
+            return Err(error);
+        };
+        let (image, fetched) = self.renew(&want, &reference, &damage).await?;
+        self.take_up(&image).await;
+        let ready = self.ready(&want, &reference, &image).await?;
+        let fetched = Some(fetched);
+        Ok(PreparedImage { fetched, ..ready })
+    }
+
+    /// Remembers an image for when the run ends.
+    async fn take_up(&self, image: &Image) {
+        let (used, target) = (self.used.clone(), image.target.digest.clone());
+        let adding = self.store.aside(move |store| used.add(store, &target));
+        if let Err(error) = adding.await {
+            tracing::warn!("an image that loses its name meanwhile stays: {error}");
+        }
+    }
+
+    /// An image that is in the store, ready to run.
+    async fn ready(
+        &self,
+        want: &ImageWant,
+        reference: &Reference,
+        image: &Image,
+    ) -> Result<PreparedImage, ImageError> {
+        let pulled = |why: String| {
+            let name = reference.familiar();
+            failed("ErrImagePull", format!("image {name:?}: {why}"))
+        };
+        let found = self.find(image, reference, want).await.map_err(pulled)?;
         let none = Execution::default();
         let config = image.config.as_ref().map_or(&none, |config| &config.config);
         // What the name led to: the index's digest where it names one, as containerd has it.
         let image_id = format!("{}@{}", reference.name(), image.target.digest);
-        let (wasm, broken) = self.compiled(&found, &reference).await?;
+        let (wasm, broken) = self.compiled(&found, reference).await?;
         let entrypoint = match config.entrypoint.is_empty() && config.cmd.is_empty() {
             true => vec![found.name],
             false => config.entrypoint.clone(),
-        };
-        let working_dir = match config.working_dir.starts_with('/') {
-            true => config.working_dir.clone(),
-            false => format!("/{}", config.working_dir),
         };
         Ok(PreparedImage {
             image: WasmImage {
@@ -120,11 +167,11 @@ impl RegistryImages {
             entrypoint,
             cmd: config.cmd.clone(),
             env: config.variables(),
-            working_dir,
+            working_dir: working_dir::clean(&config.working_dir),
             user: found.user,
             image_id,
             broken,
-            fetched,
+            fetched: None,
         })
     }
 
@@ -134,66 +181,86 @@ impl RegistryImages {
         want: &ImageWant,
         reference: &Reference,
     ) -> Result<(Image, Option<Fetched>), ImageError> {
-        let failed = |reason: &str, message: String| ImageError {
-            reason: reason.to_owned(),
-            message,
-        };
-        let unheld = |error: StoreError| failed("ErrImagePull", error.to_string());
-        let lease = self.lease().await.map_err(unheld)?;
+        let name = &want.reference;
         if want.policy != PullPolicy::Always {
-            match self.local(lease.clone(), reference).await {
+            let error = match self.local(reference).await {
                 Ok(image) => return Ok((image, None)),
-                Err(_) if want.policy == PullPolicy::Never => {
-                    let message = format!(
-                        "Container image {:?} is not present with pull policy of Never",
-                        want.reference
-                    );
-                    return Err(failed("ErrImageNeverPull", message));
-                }
-                Err(_) => {}
+                Err(error) => error,
+            };
+            if let Some(damage) = self.damage_by(&error, reference).await {
+                let (image, fetched) = self.renew(want, reference, &damage).await?;
+                return Ok((image, Some(fetched)));
+            }
+            if want.policy == PullPolicy::Never {
+                return Err(failed("ErrImageNeverPull", never(name)));
             }
         }
-        let name = &want.reference;
-        let unpulled = |error: &dyn std::fmt::Display| {
-            failed("ErrImagePull", format!("image {name:?}: {error}"))
-        };
-        let keyring = self.keyring(want).await.map_err(|error| unpulled(&error))?;
-        want.tell(ImageNews::Pulling);
-        let begun = Instant::now();
-        let image = match self.pull(lease.clone(), reference, &keyring).await {
-            Ok(image) => image,
-            Err(error) => {
-                let remedy = match self.local(lease, reference).await {
+        match self
+            .pull(want, reference, Meant::Named(Present::Trusted))
+            .await
+        {
+            Ok((image, fetched)) => Ok((image, Some(fetched))),
+            Err(why) => {
+                let remedy = match self.local(reference).await {
                     Ok(_) => {
                         "; the image is here, and `imagePullPolicy: IfNotPresent` would use it"
+                            .to_owned()
                     }
-                    Err(_) => "",
+                    // Its name is here, and not all of it.
+                    Err(PullError::Store(error @ StoreError::Absent(_))) => format!("; {error}"),
+                    Err(_) => String::new(),
                 };
-                return Err(unpulled(&format!("{error}{remedy}")));
+                let message = format!("image {name:?}: {why}{remedy}");
+                Err(failed("ErrImagePull", message))
             }
-        };
+        }
+    }
+
+    /// Pulls an image with whatever credentials there are.
+    async fn pull(
+        &self,
+        want: &ImageWant,
+        reference: &Reference,
+        meant: Meant<'_>,
+    ) -> Result<(Image, Fetched), PullError> {
+        let keyring = self.keyring(want).await.map_err(RegistryError::from)?;
+        want.tell(ImageNews::Pulling);
+        let begun = Instant::now();
+        let image = self.pull_held(reference, &keyring, meant).await?;
         let fetched = Fetched {
             took: begun.elapsed(),
             bytes: image.manifest.size(),
         };
-        Ok((image, Some(fetched)))
+        Ok((image, fetched))
     }
 
     /// Pulls an image, and holds it for as long as the run. Of one that found no room nothing is
     /// held, so that what came of it can go.
-    async fn pull(
+    async fn pull_held(
         &self,
-        lease: Lease,
         reference: &Reference,
         keyring: &Keyring,
+        meant: Meant<'_>,
     ) -> Result<Image, PullError> {
         let (client, store) = (&self.client, &self.store);
+        let lease = self.lease().await?;
         let attempt = store.aside(Store::lease).await?;
-        let (progress, present) = (progress(), Present::Trusted);
-        let pulling = pull::pull(
-            client, store, &attempt, reference, keyring, &progress, present,
-        );
-        match pulling.await {
+        let progress = progress();
+        let pulled = match meant {
+            Meant::Named(present) => {
+                let pulling = pull::pull(
+                    client, store, &attempt, reference, keyring, &progress, present,
+                );
+                Box::pin(pulling).await
+            }
+            Meant::Known(target) => {
+                let renewing = pull::renew(
+                    client, store, &attempt, reference, target, keyring, &progress,
+                );
+                Box::pin(renewing).await
+            }
+        };
+        match pulled {
             Ok(image) => {
                 let holding = store.aside(move |_| pull::hold(&lease, &image).map(|()| image));
                 Ok(holding.await?)
@@ -211,8 +278,8 @@ impl RegistryImages {
     }
 
     /// An image that is here, held.
-    async fn local(&self, lease: Lease, reference: &Reference) -> Result<Image, PullError> {
-        let reference = reference.clone();
+    async fn local(&self, reference: &Reference) -> Result<Image, PullError> {
+        let (lease, reference) = (self.lease().await?, reference.clone());
         let finding = self
             .store
             .aside(move |store| pull::local(store, &lease, &reference));
@@ -265,6 +332,10 @@ impl RegistryImages {
                 Kind::Wasm(wasm) => {
                     let digest = &wasm.layer.digest;
                     let known = digest.algorithm() == Algorithm::Sha256;
+                    // Whoever compiles it holds it against a sha256, and nobody against another digest.
+                    if !known && store.is_changed(digest).map_err(|e| e.to_string())? {
+                        return Err(StoreError::Changed(digest.clone()).to_string());
+                    }
                     let known = known.then(|| digest.hex().to_owned());
                     Ok((store.blob_path(digest), known))
                 }
@@ -353,6 +424,18 @@ impl RegistryImages {
         let making = || self.store.aside(Store::lease);
         self.lease.get_or_try_init(making).await.cloned()
     }
+}
+
+fn failed(reason: &str, message: String) -> ImageError {
+    ImageError {
+        reason: reason.to_owned(),
+        message,
+    }
+}
+
+/// In kubelet's words.
+fn never(name: &str) -> String {
+    format!("Container image {name:?} is not present with pull policy of Never")
 }
 
 /// The credentials of a Secret; why it has none where it is not of a type that has any, whatever its

@@ -46,6 +46,7 @@ use crate::images::{Files, RunImages};
 use crate::options::{Common, Run};
 use crate::output::Output;
 use crate::registry_images::RegistryImages;
+use crate::used::Used;
 use ending::{Signals, until_all_end};
 use load::Loaded;
 use printer::Printer;
@@ -69,8 +70,13 @@ const LOST_OUTPUT: u8 = 74;
 ///
 /// # Errors
 /// What is wrong with the command line, the manifests or this machine; nothing has run then.
-pub(crate) fn run(common: &Common, options: Run) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(common: &Common, mut options: Run) -> anyhow::Result<ExitCode> {
     let data = DataDir::find(common.data_dir.as_deref())?;
+    let named = match options.image.as_deref() {
+        Some(image) if !load::is_file(image) => crate::image::name_of_digest(image, &data)?,
+        _ => None,
+    };
+    options.image = named.or(options.image);
     let loaded = load::load(&options)?;
     data.prepare()?;
     let compiler = placement::compiler()?;
@@ -79,8 +85,11 @@ pub(crate) fn run(common: &Common, options: Run) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let code = runtime.block_on(to_the_end(&data, compiler, &options, loaded));
+    let (store, used) = (Store::open(&data.content())?, Used::default());
+    let code = runtime.block_on(to_the_end(&data, compiler, &options, loaded, &store, &used));
+    // The lease ends with the tasks that have it.
     runtime.shutdown_timeout(LAST_CALLS);
+    used.collect(&store);
     code
 }
 
@@ -89,10 +98,11 @@ async fn to_the_end(
     compiler: PathBuf,
     options: &Run,
     loaded: Loaded,
+    store: &Store,
+    used: &Used,
 ) -> anyhow::Result<ExitCode> {
     let printer = Arc::new(Printer::new(options, Output::start()?));
     let router = Arc::new(Router::new());
-    let store = Store::open(&data.content())?;
     let files = Arc::new(Files::new(Arc::new(CodeStore::new(data.code(), compiler))));
     let pods = loaded.workload.pods.iter();
     let claim = Claim::take(data, pods.map(|pod| pod.object.uid()))?;
@@ -107,7 +117,7 @@ async fn to_the_end(
     )?;
     let (failed, mut failures) = mpsc::unbounded_channel();
     let objects: Arc<dyn Objects> = Arc::new(ManifestObjects::new(&loaded.workload));
-    let mut images = images(store, files, loaded.images, &objects);
+    let mut images = images(store.clone(), used.clone(), files, loaded.images, &objects);
     if options.image.is_some() {
         images = images.telling(failed.clone());
     }
@@ -161,12 +171,13 @@ fn longest_grace(workload: &Workload) -> Duration {
 /// The images of a run: files, and those of registries with whatever credentials there are.
 fn images(
     store: Store,
+    used: Used,
     files: Arc<Files>,
     paths: HashMap<String, PathBuf>,
     objects: &Arc<dyn Objects>,
 ) -> RunImages {
     let (secrets, wasm) = (Arc::clone(objects), Arc::clone(&files));
-    let registries = RegistryImages::new(store, crate::image::client(), secrets, wasm);
+    let registries = RegistryImages::new(store, crate::image::client(), secrets, wasm, used);
     RunImages::new(files, paths, registries)
 }
 

@@ -166,6 +166,15 @@ mod tests {
         }
     }
 
+    /// Links at the top of an image.
+    const LINKS: [(&str, &str); 5] = [
+        ("/run", "var-run"),
+        ("data", "linked"),
+        ("loop", "loop"),
+        ("../../run", "above"),
+        ("../../data", "above-data"),
+    ];
+
     #[test]
     fn what_an_image_lacks_is_the_containers_own() {
         let home = tempfile::tempdir().expect("a directory");
@@ -173,7 +182,7 @@ mod tests {
         std::fs::create_dir_all(image.join("app")).expect("an image");
         std::fs::write(image.join("app/program"), "wasm").expect("a file");
         std::fs::create_dir_all(image.join("run/there")).expect("an image");
-        for (target, link) in [("/run", "var-run"), ("data", "linked"), ("loop", "loop")] {
+        for (target, link) in LINKS {
             std::os::unix::fs::symlink(target, image.join(link)).expect("a link");
         }
         let volume = VolumeSpec {
@@ -198,6 +207,8 @@ mod tests {
             ("/var-run/work", false, true),
             ("/var-run/deep/er", false, true),
             ("/linked/work", false, true),
+            ("/above/work", false, true),
+            ("/above-data/work", false, true),
             ("/loop/work", false, false),
         ];
         for (number, (path, read_only, is_made)) in cases.into_iter().enumerate() {

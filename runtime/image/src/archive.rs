@@ -85,15 +85,6 @@ pub enum ArchiveError {
     Image(#[from] PullError),
 }
 
-// === impl ArchiveError ===
-
-impl ArchiveError {
-    /// Whether there was no room for it.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Full { .. }))
-    }
-}
-
 fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> ArchiveError {
     let what = what.into();
     move |source| ArchiveError::Io { what, source }

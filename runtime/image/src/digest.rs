@@ -50,7 +50,8 @@ impl Algorithm {
         }
     }
 
-    fn hex_length(self) -> usize {
+    /// How many hexadecimal digits its digests have.
+    pub(crate) fn hex_length(self) -> usize {
         match self {
             Self::Sha256 => 64,
             Self::Sha512 => 128,

@@ -8,7 +8,7 @@ use crate::reference::{Reference, ReferenceError};
 use crate::store::{Record, Store, StoreError};
 
 /// How many hexadecimal digits tell an image: as many as tables show.
-const LEAST: usize = 12;
+pub(crate) const LEAST: usize = 12;
 
 /// The most that a digest has.
 const MOST: usize = 128;
@@ -74,9 +74,22 @@ impl Handle {
         digest.hex().starts_with(&self.text) || digest.to_string().starts_with(&self.text)
     }
 
-    /// The reference that it is, where it is one.
-    pub fn reference(&self) -> Option<&Reference> {
-        self.reference.as_ref()
+    /// The name that it is, whether or not it leads anywhere here; nothing where it is a digest, or the
+    /// beginning of one that is no name here. Reads a file: not to be called where tasks run.
+    pub fn name(&self, store: &Store) -> Option<&Reference> {
+        let reference = self.reference.as_ref()?;
+        let is_name = !self.is_digest || store.find(reference).is_some();
+        is_name.then_some(reference)
+    }
+
+    /// Whether digests may begin so.
+    pub fn may_be_digest(&self) -> bool {
+        self.is_digest
+    }
+
+    /// Whether it may be a name.
+    pub fn may_be_name(&self) -> bool {
+        self.reference.is_some()
     }
 }
 
@@ -163,6 +176,36 @@ mod tests {
         );
         assert_eq!(found(hex), both);
         assert!("A:1".parse::<Handle>().is_err());
+    }
+
+    #[test]
+    fn a_handle_is_told_from_a_name() {
+        let (_folder, store) = testing::store();
+        let lease = store.lease().expect("a lease");
+        let target = testing::image(&store, &lease, b"one");
+        let (hex, there) = (target.digest.hex(), "0123456789ab");
+        let name: Reference = there.parse().expect("a reference");
+        store.name(&name, &target).expect("named");
+        let (whole, begun) = (target.digest.to_string(), format!("sha256:{}", &hex[..12]));
+        let cases = [
+            ("r.example/absent:1", true, false, true),
+            (there, true, true, true),
+            (&hex[..12], false, true, true),
+            (hex, false, true, false),
+            (whole.as_str(), false, true, false),
+            (begun.as_str(), false, true, false),
+        ];
+        for (text, is_name, may_be_digest, may_be_name) in cases {
+            let handle: Handle = text.parse().expect(text);
+            let found = (
+                handle.name(&store).is_some(),
+                handle.may_be_digest(),
+                handle.may_be_name(),
+            );
+            assert_eq!(found, (is_name, may_be_digest, may_be_name), "{text}");
+        }
+        let short = format!("sha256:{}", &hex[..11]);
+        assert!(short.parse::<Handle>().is_err());
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub const USERS: u64 = 1 << 20;
 /// The largest unpacked root file system, in bytes.
 pub const ROOT: u64 = 64 << 30;
 
+/// The most bytes of files that are unpacked to look at an image's program: whoever asks what it is does
+/// not want gigabytes written.
+pub const LOOK: u64 = 256 << 20;
+
 /// The most entries of an unpacked root: a distribution with everything has some hundred thousand.
 pub const ENTRIES: u64 = 1_000_000;
 

@@ -111,6 +111,42 @@ pub async fn pull(
     progress: &Progress,
     present: Present,
 ) -> Result<Image, PullError> {
+    let image = fetch(client, store, lease, reference, keyring, progress, present).await?;
+    let (name, target) = (reference.clone(), image.target.clone());
+    store.aside(move |store| store.name(&name, &target)).await?;
+    Ok(image)
+}
+
+/// Has an image whole again that is here, where parts of it were changed on the disk: what its name
+/// has led to until now, `target`, and nothing else, whatever it leads to in its registry by now.
+/// Names stay as they are.
+///
+/// # Errors
+/// As [`pull`]: also where the registry does not have that very content, as for images that were
+/// packed or imported.
+pub async fn renew(
+    client: &Client,
+    store: &Store,
+    lease: &Lease,
+    reference: &Reference,
+    target: &Digest,
+    keyring: &Keyring,
+    progress: &Progress,
+) -> Result<Image, PullError> {
+    let (pinned, present) = (reference.with_digest(target.clone()), Present::Hashed);
+    fetch(client, store, lease, &pinned, keyring, progress, present).await
+}
+
+/// Has what a reference leads to in the store, without a name.
+async fn fetch(
+    client: &Client,
+    store: &Store,
+    lease: &Lease,
+    reference: &Reference,
+    keyring: &Keyring,
+    progress: &Progress,
+    present: Present,
+) -> Result<Image, PullError> {
     let sessions = client
         .sessions(reference, keyring, Access::Pull, progress)
         .await?;
@@ -146,8 +182,6 @@ pub async fn pull(
     let describing = store.aside(move |store| describe(store, target, digest, manifest));
     let image = describing.await?;
     blobs(&pull, &image.manifest.layers).await?;
-    let (name, target) = (reference.clone(), image.target.clone());
-    store.aside(move |store| store.name(&name, &target)).await?;
     Ok(image)
 }
 
@@ -183,20 +217,41 @@ pub async fn resolve(
 /// # Errors
 /// When a part of it is missing or wrong.
 pub fn local(store: &Store, lease: &Lease, reference: &Reference) -> Result<Image, PullError> {
-    let absent = || PullError::Absent(reference.familiar());
-    let target = match (store.find(reference), reference.digest()) {
-        (Some(record), _) => record.target,
-        // Whatever its name: the digest says it all.
-        (None, Some(digest)) => {
-            let size = store.size(digest).ok_or_else(absent)?;
-            Descriptor::new("", digest.clone(), size)
-        }
-        (None, None) => return Err(absent()),
-    };
+    let target = target(store, reference);
+    let target = target.ok_or_else(|| PullError::Absent(reference.familiar()))?;
     lease.hold(&target.digest)?;
     let image = of_target(store, target)?;
     hold(lease, &image)?;
     Ok(image)
+}
+
+/// What a reference leads to here, whether or not all of that is here. Reads a file: not to be called
+/// where tasks run.
+pub fn target(store: &Store, reference: &Reference) -> Option<Descriptor> {
+    if let Some(record) = store.find(reference) {
+        return Some(record.target);
+    }
+    // Whatever its name: the digest says it all.
+    let digest = reference.digest()?;
+    Some(Descriptor::new("", digest.clone(), store.size(digest)?))
+}
+
+/// The first blob of an image that is not here any more, or is not what it was; nothing where all of
+/// them are. Hashes them: not to be called where tasks run.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn damaged(store: &Store, image: &Image) -> Result<Option<Digest>, StoreError> {
+    // A configuration that nobody reads may be missing.
+    let config = image.config.as_ref().map(|_| &image.manifest.config.digest);
+    let documents = [&image.target.digest, &image.digest];
+    let layers = image.manifest.layers.iter().map(|layer| &layer.digest);
+    for digest in documents.into_iter().chain(config).chain(layers) {
+        if store.size(digest).is_none() || store.is_changed(digest)? {
+            return Ok(Some(digest.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// Holds all of an image that is here, each blob by its own name: should the manifest be changed on
@@ -333,6 +388,23 @@ impl PullError {
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Store(StoreError::Full { .. }))
     }
+
+    /// Whether its registry does not have it.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Registry(error) => matches!(error, RegistryError::NotFound { .. }),
+            Self::Everywhere { counts, .. } => counts.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// The blob that was changed on the disk, where an image is here but for that.
+    pub fn blob(&self) -> Option<&Digest> {
+        match self {
+            Self::Store(StoreError::Changed(digest)) => Some(digest),
+            _ => None,
+        }
+    }
 }
 
 // === impl Pull ===
@@ -367,12 +439,8 @@ impl Pull {
     async fn keep(&self, descriptor: &Descriptor, bytes: Bytes) -> Result<Document, PullError> {
         let document = Document::parse(&bytes)?;
         let (lease, digest) = (self.lease.clone(), descriptor.digest.clone());
-        let keeping = self.store.aside(move |store| {
-            lease.hold(&digest)?;
-            store.mend(&digest)?;
-            store.put_as(&lease, &digest, &bytes)
-        });
-        keeping.await?;
+        let keeping = move |store: &Store| store.put_as(&lease, &digest, &bytes);
+        self.store.aside(keeping).await?;
         Ok(document)
     }
 }

@@ -14,7 +14,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::digest::Digest;
+use crate::digest::{Algorithm, Digest};
 
 /// The registry of references that name none.
 pub const DOCKER: &str = "docker.io";
@@ -76,6 +76,12 @@ pub enum ReferenceError {
     /// A digest that is none.
     #[error(transparent)]
     Digest(#[from] crate::digest::NotADigest),
+    /// The beginning of a digest and nothing else.
+    #[error(
+        "{0} is the beginning of a digest, which says not where the image is: write NAME:TAG or NAME@DIGEST; to `wasmpod run` and commands for images that are here, {least} digits or more of it name one",
+        least = crate::handle::LEAST
+    )]
+    DigestBegun(String),
     /// A digest and nothing else.
     #[error("a digest alone says not where the image is: write NAME@{0}")]
     DigestAlone(String),
@@ -186,6 +192,9 @@ impl FromStr for Reference {
         if let Some(alone) = digest_alone(text) {
             return Err(ReferenceError::DigestAlone(alone));
         }
+        if is_digest_begun(text) {
+            return Err(ReferenceError::DigestBegun(text.to_owned()));
+        }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest.parse::<Digest>()?)),
             None => (text, None),
@@ -216,10 +225,25 @@ impl FromStr for Reference {
     }
 }
 
+/// Whether a text begins a digest with the name of its algorithm. As a name it would have a tag of
+/// hexadecimal digits, and none that is here is called so.
+fn is_digest_begun(text: &str) -> bool {
+    let Some((name, digits)) = text.split_once(':') else {
+        return false;
+    };
+    let mut algorithms = [Algorithm::Sha256, Algorithm::Sha512].into_iter();
+    let algorithm = algorithms.find(|algorithm| algorithm.as_str() == name);
+    let most = algorithm.map_or(0, Algorithm::hex_length);
+    (1..=most).contains(&digits.len()) && digits.bytes().all(is_hex)
+}
+
+fn is_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
 /// The digest that a text is, also without the name of its algorithm.
 fn digest_alone(text: &str) -> Option<String> {
     let text = text.strip_prefix('@').unwrap_or(text);
-    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let whole = match text.len() == SHA256 && text.bytes().all(is_hex) {
         true => format!("sha256:{text}"),
         false => text.to_owned(),
@@ -386,14 +410,23 @@ mod tests {
             assert_eq!(reference.to_string(), full);
             assert_eq!(reference.familiar(), familiar);
         }
-        // A digit less or more, or a tag, and it is a name.
-        let digits = &DIGEST[7..];
-        for text in [&digits[1..], &format!("{digits}0"), &format!("{digits}:1")] {
-            assert!(text.parse::<Reference>().is_ok(), "{text}");
-        }
         let pinned: Reference = with_digest.parse().expect("a reference");
         assert_eq!(pinned.version(), DIGEST);
         assert_eq!((pinned.tag(), pinned.short_name()), (Some("1"), "app"));
+    }
+
+    #[test]
+    fn a_digit_less_or_more_or_a_tag_and_it_is_a_name() {
+        let digits = &DIGEST[7..];
+        let names = [
+            &digits[1..],
+            &format!("{digits}0"),
+            &format!("{digits}:1"),
+            &format!("{DIGEST}0"),
+        ];
+        for text in names {
+            assert!(text.parse::<Reference>().is_ok(), "{text}");
+        }
     }
 
     #[test]
@@ -424,6 +457,8 @@ mod tests {
             ("[::1/app", "no registry"),
             (DIGEST, "NAME@"),
             (&DIGEST[7..], "NAME@sha256:e3b0"),
+            ("sha256:e3", "12 digits or more"),
+            ("sha512:e3b0c44298fc1c14", "the beginning of a digest"),
             ("app@sha256:12", "no digest"),
             ("app@md5:12", "no digest"),
             ("app name", "the part"),

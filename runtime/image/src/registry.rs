@@ -15,6 +15,7 @@
 //! Not here: what is done with manifests and blobs (`pull`, `push`).
 
 mod auth;
+mod certificate;
 mod challenge;
 mod connect;
 mod error;

@@ -7,6 +7,7 @@ use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
+use model::working_dir;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat, syncfs};
 use rustix::io::Errno;
 
@@ -96,6 +97,22 @@ pub fn unpack(
     diff_ids: &[Digest],
     progress: &Progress,
 ) -> Result<Unpacked, RootError> {
+    let bounds = Bounds::default();
+    unpack_within(store, lease, layers, diff_ids, bounds, progress)
+}
+
+/// The same of what is no larger than this, where it is not unpacked already.
+///
+/// # Errors
+/// As [`unpack`], and when it is larger.
+pub fn unpack_within(
+    store: &Store,
+    lease: &Lease,
+    layers: &[Descriptor],
+    diff_ids: &[Digest],
+    bounds: Bounds,
+    progress: &Progress,
+) -> Result<Unpacked, RootError> {
     let key = key(layers, diff_ids);
     lease.hold_root(&key)?;
     let path = store.room("roots").join(&key);
@@ -107,7 +124,8 @@ pub fn unpack(
     }
     let stage = store.stage_directory("root")?;
     let staged = stage.path();
-    let skipped = fill(store, staged, layers, diff_ids, progress).map_err(|error| match error {
+    let filled = fill(store, staged, bounds, layers, diff_ids, progress);
+    let skipped = filled.map_err(|error| match error {
         RootError::Unpack {
             source: UnpackError::Io { source, .. },
             ..
@@ -145,6 +163,7 @@ fn alone(lock: &Path) -> Result<File, StoreError> {
 fn fill(
     store: &Store,
     directory: &Path,
+    bounds: Bounds,
     layers: &[Descriptor],
     diff_ids: &[Digest],
     progress: &Progress,
@@ -156,15 +175,20 @@ fn fill(
     let Some(first) = layers.first() else {
         return Ok(Skipped::default());
     };
-    let unpacker = Unpacker::new(directory, Bounds::default());
+    let unpacker = Unpacker::new(directory, bounds);
     let mut unpacker = unpacker.map_err(failed(first))?;
     for (number, layer) in layers.iter().enumerate() {
         progress.tell(Step::Unpacking(number + 1, layers.len()));
         let Some(compression) = media::tar_layer(&layer.media_type) else {
             continue;
         };
+        let diff_id = diff_ids.get(number);
+        // What its tar should be nobody says, so it is held against its own digest.
+        if diff_id.is_none() && store.is_changed(&layer.digest)? {
+            return Err(StoreError::Changed(layer.digest.clone()).into());
+        }
         let content = store.blob(&layer.digest)?;
-        let unpacked = unpacker.layer(content, layer.size, compression, diff_ids.get(number));
+        let unpacked = unpacker.layer(content, layer.size, compression, diff_id);
         unpacked.map_err(failed(layer))?;
     }
     Ok(unpacker.skipped().clone())
@@ -190,7 +214,7 @@ pub fn program(
         let folders = search.split(':').filter(|folder| folder.starts_with('/'));
         candidates.extend(folders.map(|folder| Path::new(folder).join(word)));
     }
-    candidates.push(Path::new("/").join(working_dir).join(word));
+    candidates.push(Path::new(&working_dir::clean(working_dir)).join(word));
     for candidate in candidates {
         if word.is_empty() || candidate.as_os_str().len() > crate::limits::PATH {
             continue;
@@ -236,6 +260,7 @@ mod tests {
     use crate::pull;
     use crate::reference::Reference;
     use crate::testing::{Entry, gzip, store, tar};
+    use crate::unpack::FILES;
 
     #[test]
     fn layers_are_unpacked_once_and_their_program_is_found() {
@@ -245,6 +270,7 @@ mod tests {
             Entry::Directory("bin"),
             Entry::File("bin/run.wasm", b"\0asm\x01\0\0\0"),
             Entry::Link("link", "/bin/run.wasm"),
+            Entry::Link("over", "../../../../bin/run.wasm"),
             Entry::Link("out", "../../../../etc/passwd"),
             Entry::Fifo("pipe"),
             Entry::File("native", b"\x7fELF..."),
@@ -275,7 +301,14 @@ mod tests {
             ("/bin/run.wasm", "/", Some((ProgramKind::Wasm, run.clone()))),
             ("run.wasm", "/", Some((ProgramKind::Wasm, run.clone()))),
             ("./run.wasm", "/bin", Some((ProgramKind::Wasm, run.clone()))),
-            ("/link", "/", Some((ProgramKind::Wasm, run))),
+            // As the container begins there, by names alone.
+            (
+                "./run.wasm",
+                "x/../../bin",
+                Some((ProgramKind::Wasm, run.clone())),
+            ),
+            ("/link", "/", Some((ProgramKind::Wasm, run.clone()))),
+            ("/over", "/", Some((ProgramKind::Wasm, run))),
             (
                 "native",
                 "/",
@@ -292,6 +325,38 @@ mod tests {
         drop(lease);
         assert_eq!(store.collect().expect("collected").roots, 1);
         assert!(!first.path.exists());
+    }
+
+    #[test]
+    fn what_is_larger_than_it_may_be_is_not_kept() {
+        let (_folder, store) = store();
+        let lease = store.lease().expect("a lease");
+        let files = tar(&[Entry::File("a", b"12"), Entry::File("b", b"34")]);
+        let packed = gzip(&files);
+        let layer = store.put(&lease, media::OCI_TAR_GZIP, &packed);
+        let layers = [layer.expect("put")];
+        let diff_ids = [Digest::of(&files)];
+        let unpacked = |files: u64| {
+            let bounds = Bounds {
+                files,
+                ..Bounds::default()
+            };
+            let none = Progress::none();
+            unpack_within(&store, &lease, &layers, &diff_ids, bounds, &none)
+        };
+        let error = unpacked(3).expect_err("too large");
+        let is_larger = matches!(
+            error,
+            RootError::Unpack {
+                source: UnpackError::TooMuch { what: FILES, .. },
+                ..
+            }
+        );
+        assert!(is_larger, "{error}");
+        let roots = fs::read_dir(store.room("roots")).expect("a room");
+        assert_eq!(roots.count(), 0);
+        unpacked(4).expect("unpacked");
+        unpacked(3).expect("it is there already");
     }
 
     #[test]
@@ -356,6 +421,24 @@ mod tests {
             counts.sum()
         });
         assert_eq!(total, 1);
+    }
+
+    #[test]
+    fn a_layer_of_which_nobody_says_what_it_is_is_held_against_its_digest() {
+        let (_folder, store) = store();
+        let lease = store.lease().expect("a lease");
+        let (right, wrong) = (
+            tar(&[Entry::File("a", b"right")]),
+            tar(&[Entry::File("a", b"wrong")]),
+        );
+        let layers = [store.put(&lease, media::OCI_TAR, &right).expect("put")];
+        fs::write(store.blob_path(&layers[0].digest), wrong).expect("written");
+        let none = Progress::none();
+        let error = unpack(&store, &lease, &layers, &[], &none).expect_err("refused");
+        let is_told = matches!(error, RootError::Store(StoreError::Changed(_)));
+        assert!(is_told, "{error}");
+        fs::write(store.blob_path(&layers[0].digest), right).expect("written");
+        unpack(&store, &lease, &layers, &[], &none).expect("unpacked");
     }
 
     #[test]

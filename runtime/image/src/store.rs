@@ -38,6 +38,8 @@ pub(crate) use error::{failed, is_full};
 pub use ingest::{Claim, Ingest};
 pub use lease::Lease;
 pub use names::Record;
+pub(crate) use names::check_name;
+pub(crate) use stage::Stage;
 
 use crate::aside::aside;
 use crate::digest::{Algorithm, Digest, Hasher};
@@ -153,7 +155,7 @@ impl Store {
             return Ok(false);
         }
         let path = self.blob_path(digest);
-        tracing::warn!("{digest} was changed on the disk: it is fetched again");
+        tracing::warn!("{digest} was changed on the disk: it is brought again");
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
             other => other.map(|()| true).map_err(failed("delete", &path)),
@@ -161,8 +163,11 @@ impl Store {
     }
 
     /// Whether a blob is here that is not what its digest says. All of it is hashed: a manifest from
-    /// elsewhere may name any blob, and call it a small one.
-    pub(crate) fn is_changed(&self, digest: &Digest) -> Result<bool, StoreError> {
+    /// elsewhere may name any blob, and call it a small one. Not to be called where tasks run.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_changed(&self, digest: &Digest) -> Result<bool, StoreError> {
         let file = match self.blob(digest) {
             Err(StoreError::Absent(_)) => return Ok(false),
             other => other?,
@@ -209,11 +214,13 @@ impl Store {
         Ok(descriptor)
     }
 
-    /// Puts bytes of a known digest into the store; as [`Self::put`].
+    /// Puts bytes of a known digest into the store, in the place of what was changed on the disk as
+    /// well; as [`Self::put`].
     ///
     /// # Errors
     /// When they have another digest, or cannot be written.
     pub fn put_as(&self, lease: &Lease, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        self.mend(digest)?;
         match self.claim_blocking(lease, digest, bytes.len() as u64)? {
             Claim::Present => Ok(()),
             Claim::Ours(mut ingest) => {

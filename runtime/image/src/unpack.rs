@@ -29,6 +29,9 @@ use meter::Meter;
 use place::Place;
 pub(crate) use place::open_inside;
 
+/// What there is too much of where files are larger than they may be.
+pub(crate) const FILES: &str = "bytes of files";
+
 /// The most names of skipped entries that are told.
 const TOLD: usize = 8;
 
@@ -239,7 +242,7 @@ fn copy(content: &mut impl Read, mut file: &File, left: u64) -> io::Result<u64> 
     let copied = io::copy(&mut content.take(left.saturating_add(1)), &mut file)?;
     if copied > left {
         return Err(io::Error::other(OverLimit {
-            what: "bytes of files",
+            what: FILES,
             limit: left,
         }));
     }

@@ -20,7 +20,7 @@ pub struct Container {
     pub command: Vec<String>,
     /// `args`: replaces the image's command. `$(VAR)` is not expanded yet.
     pub args: Vec<String>,
-    /// `workingDir`.
+    /// `workingDir`, cleaned.
     pub working_dir: Option<String>,
     /// `envFrom`, in order; `env` wins over it.
     pub env_from: Vec<EnvFrom>,

@@ -19,6 +19,7 @@ pub mod runtime;
 pub mod security;
 pub mod status;
 pub mod volume;
+pub mod working_dir;
 
 pub use container::Container;
 pub use pod::Pod;

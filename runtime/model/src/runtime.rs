@@ -242,7 +242,7 @@ pub struct InstanceSpec {
     /// How many of them, the first ones, the pod declares in `env` and `envFrom`: a component's
     /// configuration. The rest is the image's and the node's.
     pub declared_env: usize,
-    /// Working directory, absolute.
+    /// Working directory, absolute and cleaned.
     pub working_dir: String,
     /// What is mounted where.
     pub mounts: Vec<MountSpec>,

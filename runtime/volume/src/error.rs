@@ -159,6 +159,14 @@ pub enum VolumeError {
         /// What is wrong and what would be right.
         problem: &'static str,
     },
+    /// No directory can be made where a container is to begin.
+    #[error("workingDir {path:?} {problem}; give another workingDir")]
+    WorkingDir {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A subPath cannot be opened or made.
     #[error(
         "failed to prepare subPath {path:?} of volume {volume:?}: {reason}; it must lie in the volume"

@@ -54,6 +54,8 @@ pub(crate) struct Table {
     pub(crate) made_at: Timestamp,
     tree: Tree,
     mounts: Vec<Mount>,
+    /// The first mount holds an image's files.
+    has_image: bool,
     scratch: PathBuf,
     own: Vec<Arc<Volume>>,
     payer: OnceLock<Arc<dyn Payer>>,
@@ -97,7 +99,7 @@ impl MountTable {
     /// nowhere, the table is one without it. Looks at the disk.
     ///
     /// # Errors
-    /// As [`Self::new`]; a path that Kubernetes would refuse for a mount; where something is there.
+    /// As [`Self::new`]; a path with `..`, or that Linux does not take; where something is there.
     pub fn with_directory(
         volumes: &PodVolumes,
         root: RootSpec,
@@ -105,9 +107,7 @@ impl MountTable {
         path: &str,
     ) -> Result<Self, VolumeError> {
         let (container, limit) = (root.container.clone(), root.size_limit);
-        let wrong = |problem| VolumeError::Path {
-            volume: format!("directory of {container}"),
-            field: "workingDir",
+        let wrong = |problem| VolumeError::WorkingDir {
             path: path.to_owned(),
             problem,
         };
@@ -295,8 +295,9 @@ impl Table {
         mounts: &[MountSpec],
     ) -> Result<Self, VolumeError> {
         let scratch = volumes.container_directory(&root.container)?;
+        let has_image = root.image.is_some();
         let root_mount = Mount {
-            read_only: root.read_only || root.image.is_some(),
+            read_only: root.read_only || has_image,
             volume: root_volume(volumes, &scratch, root),
             sub_path: None,
         };
@@ -306,6 +307,7 @@ impl Table {
             tree: Tree::default(),
             own: vec![Arc::clone(&root_mount.volume)],
             mounts: vec![root_mount],
+            has_image,
             scratch,
             payer: OnceLock::new(),
         };
@@ -326,6 +328,7 @@ impl Table {
                 read_only: false,
                 sub_path: None,
             }],
+            has_image: false,
             scratch: PathBuf::new(),
             own: Vec::new(),
             payer: OnceLock::new(),
@@ -379,6 +382,14 @@ impl Table {
             Found::Directory(place) => Ok(place),
             Found::File(..) => Err(FsError::NotDirectory),
         }
+    }
+
+    /// Whether nothing lies above a place, so that `..` there leads nowhere else: at the root of an
+    /// image, whose links and programs are made for Linux. Of any other root WASI's rule holds, which
+    /// is that what leads above it is refused.
+    pub(crate) fn is_own_parent(&self, place: &Place) -> bool {
+        let is_image = self.has_image && self.tree.mount(Tree::ROOT) == Some(0);
+        is_image && place.point == Some(Tree::ROOT)
     }
 
     /// The directory or file that is mounted at a place of the tree. Errors: no-entry if nothing is.

@@ -3,7 +3,8 @@
 //! ```text
 //! base ── step ── step ── … ── last name            a trail of open directories
 //!           │       └─ link: its target's steps come first; absolute: a new trail from `/`
-//!           └─ `..`: one back on the trail; before its start: not-permitted
+//!           └─ `..`: one back on the trail; before its start: not-permitted, but an image's `/`
+//!              is its own parent, as a root of Linux is
 //! ```
 //!
 //! Each step opens one name relative to an open directory without following it, so that nobody
@@ -245,6 +246,11 @@ impl<'a> Walk<'a> {
 
     /// `..`
     fn up(&mut self) -> Result<(), FsError> {
+        if let [start] = self.trail.as_slice()
+            && self.table.is_own_parent(&start.place)
+        {
+            return Ok(());
+        }
         let Some(stop) = self.trail.pop() else {
             return Err(FsError::NotPermitted);
         };

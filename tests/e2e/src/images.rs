@@ -27,10 +27,16 @@ fn pod(image: &str, fields: Value) -> Pod {
 }
 
 /// As digests have it.
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Links of an image with more `..` than there are directories above them.
+const LINKS: [(&str, &str); 2] = [
+    ("data/over", "../../../data/text"),
+    ("data/work", "../../app"),
+];
 
 /// What `docker save` writes of an image that was built `FROM scratch`.
 fn saved(path: &Path, config: &Value, files: &[(&str, &[u8])]) -> anyhow::Result<()> {
@@ -43,6 +49,11 @@ fn saved(path: &Path, config: &Value, files: &[(&str, &[u8])]) -> anyhow::Result
     let mut layer = tar::Builder::new(Vec::new());
     for (name, content) in files {
         layer.append_data(&mut header(content.len()), name, *content)?;
+    }
+    for (name, target) in LINKS {
+        let mut header = header(0);
+        header.set_entry_type(tar::EntryType::Symlink);
+        layer.append_link(&mut header, name, target)?;
     }
     let layer = layer.into_inner()?;
     let digest = sha256(&layer);
@@ -118,7 +129,7 @@ fn a_packed_image_is_listed_inspected_run_and_removed() -> anyhow::Result<()> {
     ensure!(digests.len() == 2, "{digests:?}");
     let told = images.good(&["inspect", digest])?;
     ensure!(told.contains(digest), "{told}");
-    let gone: Vec<&str> = ["rm"].into_iter().chain(digests).collect();
+    let gone: Vec<&str> = ["rm", "--force"].into_iter().chain(digests).collect();
     let gone = images.good(&gone)?;
     for name in ["other:latest", "r.example/hello:1"] {
         ensure!(gone.contains(&format!("Untagged: {name}")), "{gone}");
@@ -126,6 +137,76 @@ fn a_packed_image_is_listed_inspected_run_and_removed() -> anyhow::Result<()> {
     ensure!(gone.contains("Deleted: 3 blobs"), "{gone}");
     let error = images.bad(&["inspect", "r.example/hello:1"])?;
     ensure!(error.contains("pull it first"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn all_names_of_an_image_go_by_its_digest_only_where_that_is_forced() -> anyhow::Result<()> {
+    let (_home, images) = room()?;
+    let hello = guest("hello")?.display().to_string();
+    let packed = images.good(&["pack", &hello, "-t", "hello:1"])?;
+    let digest = packed.trim().rsplit('@').next().unwrap_or_default();
+    let begun = &digest.trim_start_matches("sha256:")[..12];
+    images.good(&["tag", digest, "other"])?;
+    for text in [digest, begun] {
+        let error = images.bad(&["rm", text])?;
+        for wanted in ["hello:1, other:latest", "--force"] {
+            ensure!(error.contains(wanted), "{wanted}: {error}");
+        }
+    }
+    ensure!(images.good(&["ls", "-q"])?.lines().count() == 2, "all stay");
+    images.good(&["rm", "hello:1"])?;
+    let said = images.good(&["rm", begun])?;
+    ensure!(said.contains("Untagged: other:latest"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn the_beginning_of_a_digest_names_an_image_wherever_it_is_here() -> anyhow::Result<()> {
+    let (home, images) = room()?;
+    let hello = guest("hello")?.display().to_string();
+    // Nobody listens there.
+    let packed = images.good(&["pack", &hello, "-t", "localhost:1/hello:1"])?;
+    let digest = packed.trim().rsplit('@').next().unwrap_or_default();
+    let hex = digest.trim_start_matches("sha256:");
+    images.good(&["tag", digest, "localhost:1/other:1"])?;
+    let archive = home.path().join("out.tar").display().to_string();
+    for text in [digest, &format!("sha256:{}", &hex[..12]), hex, &hex[..12]] {
+        images.good(&["export", text, "-o", &archive])?;
+        let (_other_home, other) = room()?;
+        let imported = other.good(&["import", &archive])?;
+        for name in ["localhost:1/hello:1", "localhost:1/other:1"] {
+            let line = format!("{name} {digest}");
+            ensure!(imported.contains(&line), "{text}: {imported}");
+        }
+        let error = images.bad(&["push", text])?;
+        for wanted in ["localhost:1/hello:1, localhost:1/other:1", "image tag"] {
+            ensure!(error.contains(wanted), "{text}: {error}");
+        }
+        let run = Run::new()?.data(&home.path().join("data"));
+        let ended = run.args([text]).finish()?;
+        ensure!(ended.code == Some(0), "{text}: {}", ended.said.transcript());
+    }
+    // As `ls --quiet` has it, once for each name.
+    let name = "localhost:1/hello:1";
+    images.good(&["export", digest, hex, name, "-o", &archive])?;
+    let layout = home.path().join("layout");
+    tar::Archive::new(fs::File::open(&archive)?).unpack(&layout)?;
+    let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json"))?)?;
+    let count = index["manifests"].as_array().map_or(0, Vec::len);
+    ensure!(count == 2, "each name once: {index}");
+    let absent = format!("sha256:{}", "0".repeat(12));
+    for command in ["export", "push", "inspect", "rm"] {
+        let error = images.bad(&[command, &absent])?;
+        ensure!(error.contains("no such image"), "{command}: {error}");
+    }
+    for (image, wanted) in [(&*absent, "no such image"), ("sha256:00", "12 digits")] {
+        let ended = Run::new()?.private_data().args([image]).finish()?;
+        let said = ended.said.transcript();
+        ensure!(ended.code == Some(125) && said.contains(wanted), "{said}");
+    }
+    let error = images.bad(&["pull", &absent])?;
+    ensure!(error.contains("NAME@DIGEST"), "{error}");
     Ok(())
 }
 
@@ -182,6 +263,47 @@ fn scratch_run_as(config: Value) -> anyhow::Result<(tempfile::TempDir, Images)> 
     Ok((home, images))
 }
 
+#[test]
+fn what_leads_above_the_root_of_an_image_ends_at_it() -> anyhow::Result<()> {
+    let (home, _images) = scratch_run_as(json!({
+        "Entrypoint": ["./host.wasm"],
+        "Cmd": ["env", "PWD"],
+        "WorkingDir": "none/../../app/.",
+    }))?;
+    let data = home.path().join("data");
+    for (mut fields, wanted) in [
+        (json!({}), "env PWD=/app"),
+        (json!({"workingDir": "/none/../app/"}), "env PWD=/app"),
+        (
+            json!({"command": ["/fs.wasm", "read", "/data/over"]}),
+            "read /data/over from the image",
+        ),
+        (
+            json!({"command": ["/data/work/host.wasm", "env", "PWD"]}),
+            "env PWD=/app",
+        ),
+        (
+            json!({
+                "workingDir": "/data/work/its",
+                "command": ["/fs.wasm", "write", "/app/its/new", "text"],
+            }),
+            "wrote /app/its/new",
+        ),
+    ] {
+        fields["imagePullPolicy"] = json!("Never");
+        let ended = Run::of(pod("scratch:1", fields.clone()))?
+            .data(&data)
+            .finish()?;
+        let logs = ended.said.logs("p", "c");
+        ensure!(
+            logs.contains(&wanted),
+            "{fields}: {}",
+            ended.said.transcript()
+        );
+    }
+    Ok(())
+}
+
 /// The same with a command and no entry point: arguments of a pod take the command's place.
 fn command_only() -> anyhow::Result<(tempfile::TempDir, Images)> {
     scratch_run_as(json!({
@@ -189,6 +311,16 @@ fn command_only() -> anyhow::Result<(tempfile::TempDir, Images)> {
         "Env": ["COLOUR=red", "PATH=/none:/app"],
         "WorkingDir": "/data",
     }))
+}
+
+#[test]
+fn an_image_of_docker_save_tells_its_program_before_it_has_run() -> anyhow::Result<()> {
+    let (_home, images) = scratch()?;
+    let text = images.good(&["inspect", "scratch:1"])?;
+    for wanted in ["World: wasi:cli/command@0.2", "Import: wasi:cli/"] {
+        ensure!(text.contains(wanted), "{wanted}: {text}");
+    }
+    Ok(())
 }
 
 #[test]

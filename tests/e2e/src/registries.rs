@@ -1,12 +1,14 @@
 //! Images of a real registry: Debian's docker-registry, with a password, and with faults on the way.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::ensure;
 use serde_json::json;
 
 use crate::harness::{Fault, Images, Pod, Registry, Run, USER, docker_config, guest, skip};
+use crate::images::sha256;
 
 /// Every test has a folder of its own.
 fn home() -> anyhow::Result<tempfile::TempDir> {
@@ -152,6 +154,82 @@ fn an_image_that_is_here_needs_no_registry() -> anyhow::Result<()> {
 }
 
 #[test]
+fn what_was_changed_on_the_disk_is_fetched_anew_where_the_policy_lets_us() -> anyhow::Result<()> {
+    let Some(registry) = stocked()? else {
+        return Ok(());
+    };
+    let home = home()?;
+    let data = home.path().join("data");
+    let reference = format!("{}/hello:1", registry.host);
+    Images::new(&data).good(&["pull", &reference])?;
+    let wasm = fs::read(guest("hello")?)?;
+    let blob = data.join("content/blobs/sha256").join(sha256(&wasm));
+    let run = |policy: &str| {
+        let fields = json!({"imagePullPolicy": policy});
+        let pod = Pod::one("hello", &[], fields).image(&reference);
+        Run::of(pod).map(|run| run.data(&data))
+    };
+    let damage = || -> anyhow::Result<()> {
+        // What was compiled before would run without it.
+        fs::remove_dir_all(data.join("code")).ok();
+        Ok(fs::write(&blob, vec![0; wasm.len()])?)
+    };
+    damage()?;
+    let mut running = run("Never")?.start()?;
+    let status = running.wait_container("p", "c", "ErrImageNeverPull", |status| {
+        status["state"]["waiting"]["reason"] == "ErrImageNeverPull"
+    })?;
+    let remedy = format!("`wasmpod image pull {reference}`");
+    for wanted in [reference.as_str(), &sha256(&wasm), &remedy] {
+        ensure!(status.to_string().contains(wanted), "{wanted}: {status}");
+    }
+    running.signal(rustix::process::Signal::KILL)?;
+    running.finish()?;
+    for policy in ["IfNotPresent", "Always"] {
+        damage()?;
+        let ended = run(policy)?.finish()?;
+        let said = ended.said.transcript();
+        ensure!(ended.code == Some(0), "{policy}: {said}");
+        ensure!(fs::read(&blob)? == wasm, "{policy}: it is right again");
+    }
+    damage()?;
+    let ended = Run::new()?.data(&data).args([&*reference]).finish()?;
+    ensure!(ended.code == Some(0), "{}", ended.said.transcript());
+    Ok(())
+}
+
+#[test]
+fn what_the_registry_has_no_more_is_what_its_name_leads_to_by_now() -> anyhow::Result<()> {
+    let Some(registry) = stocked()? else {
+        return Ok(());
+    };
+    let home = home()?;
+    let data = home.path().join("data");
+    let reference = format!("{}/hello:1", registry.host);
+    let images = Images::new(&data);
+    let other = guest("host")?;
+    let blob = data.join("content/blobs/sha256");
+    let blob = blob.join(sha256(&fs::read(&other)?));
+    let hello = sha256(&fs::read(guest("hello")?)?);
+    for is_missing in [false, true] {
+        // Under that name the registry has another image.
+        images.good(&["pack", &other.display().to_string(), "-t", &reference])?;
+        match is_missing {
+            true => fs::remove_file(&blob)?,
+            false => fs::write(&blob, vec![0; usize::try_from(fs::metadata(&blob)?.len())?])?,
+        }
+        // What was compiled before would run without it.
+        fs::remove_dir_all(data.join("code")).ok();
+        let pod = Pod::one("hello", &[], json!({"imagePullPolicy": "IfNotPresent"}));
+        let ended = Run::of(pod.image(&reference))?.data(&data).finish()?;
+        ensure!(ended.code == Some(0), "{}", ended.said.transcript());
+        let told = images.good(&["inspect", &reference])?;
+        ensure!(told.contains(&hello), "{told}");
+    }
+    Ok(())
+}
+
+#[test]
 fn faults_on_the_way_are_outlived_or_told() -> anyhow::Result<()> {
     let Some(registry) = stocked()? else {
         return Ok(());
@@ -242,10 +320,9 @@ fn a_mirror_serves_what_its_registry_would() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_registry_over_tls_is_believed_if_its_authority_is() -> anyhow::Result<()> {
-    let home = home()?;
-    let (certificate, key) = (home.path().join("ca.pem"), home.path().join("key.pem"));
+/// A certificate for 127.0.0.1 that signs itself, and its key; nothing where nobody makes any.
+fn certificate(folder: &Path) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
+    let (certificate, key) = (folder.join("ca.pem"), folder.join("key.pem"));
     let made = Command::new("openssl")
         .args([
             "req",
@@ -270,8 +347,18 @@ fn a_registry_over_tls_is_believed_if_its_authority_is() -> anyhow::Result<()> {
         .arg(&certificate)
         .output();
     if !made.is_ok_and(|made| made.status.success()) {
-        return skip("there is no openssl here that makes a certificate");
+        skip("there is no openssl here that makes a certificate")?;
+        return Ok(None);
     }
+    Ok(Some((certificate, key)))
+}
+
+#[test]
+fn a_registry_over_tls_is_believed_if_its_authority_is() -> anyhow::Result<()> {
+    let home = home()?;
+    let Some((certificate, key)) = certificate(home.path())? else {
+        return Ok(());
+    };
     let Some(registry) = Registry::start_tls(&certificate, &key)? else {
         return Ok(());
     };
@@ -284,6 +371,11 @@ fn a_registry_over_tls_is_believed_if_its_authority_is() -> anyhow::Result<()> {
     let images = Images::new(&home.path().join("data"))
         .with("WASMPOD_REGISTRIES", &home.path().join("certs.d"));
     pack(&images, &reference)?;
+    let unsettled = Images::new(&home.path().join("data"));
+    for command in ["push", "pull"] {
+        let error = unsettled.bad(&[command, &reference])?;
+        ensure!(error.contains("seems to speak https"), "{command}: {error}");
+    }
     let error = images.bad(&["push", &reference])?;
     ensure!(error.contains("cannot read the authorities"), "{error}");
     fs::write(settings.join("ca.pem"), fs::read(&certificate)?)?;
@@ -298,6 +390,13 @@ fn a_registry_over_tls_is_believed_if_its_authority_is() -> anyhow::Result<()> {
         format!("server = \"{server}\"\n"),
     )?;
     let error = images.bad(&["pull", &reference])?;
-    ensure!(error.contains("certificate"), "{error}");
+    let file = settings.join("hosts.toml").display().to_string();
+    for wanted in [
+        "name its authority with `ca` in",
+        &file,
+        "`skip_verify = true`",
+    ] {
+        ensure!(error.contains(wanted), "{wanted}: {error}");
+    }
     Ok(())
 }

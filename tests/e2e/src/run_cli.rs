@@ -226,9 +226,45 @@ fn mistakes() -> Vec<(String, &'static [&'static str])> {
     ]
 }
 
+/// The same of an annotation under wasmpod's own name.
+fn mistaken_annotations() -> Vec<(String, &'static [&'static str])> {
+    let annotated = |annotation: &str| {
+        let annotation = format!("annotations:\n    wasmpod.dev/{annotation}");
+        pod("hello", "hello", "hello")
+            .replace("hello\nspec", &format!("hello\n  {annotation}\nspec"))
+    };
+    vec![
+        (
+            annotated("network: netns"),
+            &[
+                "pod.yaml:6:",
+                "metadata.annotations[wasmpod.dev/network]",
+                "netns",
+                "remove it",
+            ],
+        ),
+        (
+            annotated("capabilities: wasi:nn/graph"),
+            &[
+                "metadata.annotations[wasmpod.dev/capabilities]",
+                "wasi:nn/graph",
+                "\"wasi:keyvalue/store\"",
+            ],
+        ),
+        (
+            annotated("runtime: linux"),
+            &[
+                "metadata.annotations[wasmpod.dev/runtime]",
+                "linux",
+                "supported values: \"wasm\"",
+            ],
+        ),
+    ]
+}
+
 #[test]
 fn mistakes_in_a_manifest_are_told_with_their_place() -> anyhow::Result<()> {
-    for (manifest, parts) in mistakes() {
+    for (manifest, parts) in mistakes().into_iter().chain(mistaken_annotations()) {
         let ended = Run::of(&manifest)?.finish()?;
         let told = ended.said.text();
         for part in parts {

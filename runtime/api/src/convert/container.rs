@@ -4,6 +4,7 @@ use model::Container;
 use model::container::{Port, Protocol, PullPolicy, Resources, SecurityContext};
 use model::quantity::odd_for_bytes;
 use model::volume::Mount;
+use model::working_dir;
 
 use super::{environment, number, probe, refusals, restart_policy, security, some};
 use crate::cursor::At;
@@ -67,7 +68,7 @@ fn pull_policy(text: &str) -> PullPolicy {
 
 fn working_dir(at: &At<'_, '_>, found: &mut Findings) -> Option<String> {
     absolute(at, found);
-    some(at)
+    at.some_text().map(working_dir::clean)
 }
 
 fn port(at: &At<'_, '_>, found: &mut Findings) -> Port {

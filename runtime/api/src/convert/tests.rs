@@ -61,7 +61,7 @@ spec:
     image: web:1
     command: [a]
     args: [b]
-    workingDir: /w
+    workingDir: /x/../w/.
     envFrom: [{prefix: P, secretRef: {name: s, optional: true}}]
     env: [{name: A, value: $(B)}, {name: C, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
     ports: [{name: http, containerPort: 80, hostPort: 8080, hostIP: 127.0.0.1, protocol: UDP}]
@@ -281,6 +281,11 @@ const REFUSALS: &[Refusal] = &[
     ),
     (
         container,
+        "workingDir: ../a",
+        "spec.containers[0].workingDir: Invalid value: \"../a\": must be an absolute path; begin it with a slash",
+    ),
+    (
+        container,
         "volumeMounts: [{name: v, mountPath: a}]",
         "spec.containers[0].volumeMounts[0].mountPath: Invalid value: \"a\": must be an absolute path; begin it with a slash",
     ),
@@ -365,19 +370,27 @@ fn annotations_of_our_own_are_checked() {
     for (annotation, expected) in [
         (
             "wasmpod.dev/runtime: linux",
-            "metadata.annotations[wasmpod.dev/runtime]: Unsupported value: \"linux\": supported values: \"wasm\", \"native\"",
+            "metadata.annotations[wasmpod.dev/runtime]: Unsupported value: \"linux\": supported values: \"wasm\"",
         ),
         (
             "wasmpod.dev/network: host",
-            "metadata.annotations[wasmpod.dev/network]: Unsupported value: \"host\": supported values: \"netns\"",
+            "metadata.annotations[wasmpod.dev/network]: Invalid value: \"host\": no value is supported yet: every pod is on the network of its run; remove it",
+        ),
+        (
+            "wasmpod.dev/network: netns",
+            "metadata.annotations[wasmpod.dev/network]: Invalid value: \"netns\": no value is supported yet: every pod is on the network of its run; remove it",
         ),
         (
             "wasmpod.dev/http-reuse: '0'",
             "metadata.annotations[wasmpod.dev/http-reuse]: Invalid value: \"0\": must be a number of requests, at least 1",
         ),
         (
-            "wasmpod.dev/capabilities: 'a b'",
-            "metadata.annotations[wasmpod.dev/capabilities]: Invalid value: \"a b\": must be names of interfaces separated by commas, for example wasi:keyvalue/store",
+            "wasmpod.dev/capabilities: 'wasi:keyvalue/store, wasi:nn/graph'",
+            "metadata.annotations[wasmpod.dev/capabilities]: Unsupported value: \"wasi:nn/graph\": supported values: \"wasi:config/runtime\", \"wasi:config/store\", \"wasi:keyvalue/atomics\", \"wasi:keyvalue/batch\", \"wasi:keyvalue/store\", \"wasi:logging/logging\", \"wasmpod:pod/identity\", \"wasmpod:pod/lifecycle\", \"wasmpod:pod/lifecycle-async\"",
+        ),
+        (
+            "wasmpod.dev/capabilities: ''",
+            "metadata.annotations[wasmpod.dev/capabilities]: Unsupported value: \"\": supported values: \"wasi:config/runtime\", \"wasi:config/store\", \"wasi:keyvalue/atomics\", \"wasi:keyvalue/batch\", \"wasi:keyvalue/store\", \"wasi:logging/logging\", \"wasmpod:pod/identity\", \"wasmpod:pod/lifecycle\", \"wasmpod:pod/lifecycle-async\"",
         ),
         (
             "wasmpod.dev/keyvalue: 'default=/data/kv'",
@@ -391,15 +404,15 @@ fn annotations_of_our_own_are_checked() {
         assert_eq!(refused(&annotated(annotation)), expected, "{annotation}");
     }
     let pod = read(&annotated(
-        "wasmpod.dev/capabilities: 'wasi:keyvalue/store, x', wasmpod.dev/http-reuse: '5', wasmpod.dev/runtime: native, other.dev/x: y z",
+        "wasmpod.dev/capabilities: 'wasi:keyvalue/store@0.2.0-draft2, wasi:logging', wasmpod.dev/http-reuse: '5', wasmpod.dev/runtime: native, other.dev/x: y z",
     ));
     let pod = pod.expect("right");
     assert_eq!(
         annotations::capabilities(&pod).collect::<Vec<_>>(),
-        ["wasi:keyvalue/store", "x"]
+        ["wasi:keyvalue/store@0.2.0-draft2", "wasi:logging"]
     );
     assert_eq!(annotations::http_reuse(&pod), Some(5));
-    assert!(annotations::is_native(&pod) && !annotations::wants_network_namespace(&pod));
+    assert!(annotations::is_native(&pod));
 }
 
 #[test]

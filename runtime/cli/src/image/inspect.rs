@@ -14,7 +14,7 @@ pub(super) fn inspect(room: &Room, options: &Inspect) -> anyhow::Result<()> {
     let lease = room.store.lease()?;
     let reference = room.named(&options.image)?;
     let image = pull::local(&room.store, &lease, &reference)?;
-    let told = inspect::inspect(&room.store, &image)?;
+    let told = inspect::inspect(&room.store, &lease, &image)?;
     let code = CodePaths::new(room.data.code());
     let is_compiled = |program: &Program| code.existing(&program.sha256).is_some();
     let compiled = told.program.as_ref().is_some_and(is_compiled);

@@ -1,17 +1,17 @@
 //! What `wasmpod image` does without a registry: pack, ls, tag, rm, import, export.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Write};
 
 use anyhow::{Context as _, bail};
-use image::archive::ArchiveError;
 use image::kind::Kind;
 use image::pack::Parcel;
 use image::store::Record;
 use image::{Reference, archive, pack, pull};
 use serde_json::json;
 
-use super::{Room, say, size, table};
+use super::{Room, listed, say, size, table};
 use crate::options::{Export, Import, Ls, Pack, Rm, Tag};
 
 /// How much of a digest a table shows, as Docker does.
@@ -109,6 +109,12 @@ pub(super) fn rm(room: &Room, options: &Rm) -> anyhow::Result<()> {
         if records.is_empty() {
             absent.push(image.to_string());
         }
+        if records.len() > 1 && !options.force {
+            let names = listed(&room.names(image)?);
+            bail!(
+                "{image} is an image of several names: {names}; name the one that is to go, or let all of them go with --force"
+            );
+        }
         names.extend(records.into_iter().map(|record| record.reference));
     }
     names.sort();
@@ -145,11 +151,6 @@ pub(super) fn import(room: &Room, options: &Import) -> anyhow::Result<()> {
     let lease = room.store.lease()?;
     let name = options.tag.as_ref();
     let found = archive::import(&room.store, &lease, &options.file, name);
-    if found.as_ref().is_err_and(ArchiveError::is_full) {
-        // Parts of it that came whole would keep the disk full.
-        drop(lease);
-        room.store.collect()?;
-    }
     let found = found.with_context(|| format!("cannot import {}", options.file.display()))?;
     for (reference, target) in found {
         say(&format!("{} {}", reference.familiar(), target.digest))?;
@@ -160,12 +161,16 @@ pub(super) fn import(room: &Room, options: &Import) -> anyhow::Result<()> {
 /// Writes images to an archive.
 pub(super) fn export(room: &Room, options: &Export) -> anyhow::Result<()> {
     let lease = room.store.lease()?;
-    let mut images = Vec::new();
-    for reference in &options.references {
-        images.push((
-            reference.clone(),
-            pull::local(&room.store, &lease, reference)?,
-        ));
+    let (mut images, mut seen) = (Vec::new(), HashSet::new());
+    for image in &options.images {
+        // Each once: `ls --quiet` has the digest of an image once for each of its names.
+        for name in room.names(image)? {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let image = pull::local(&room.store, &lease, &name)?;
+            images.push((name, image));
+        }
     }
     let writer: Box<dyn Write> = match &options.output {
         Some(path) => {

@@ -1,17 +1,18 @@
 //! `image pull` and `image push`.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use image::handle::Handle;
 use image::progress::Progress;
 use image::pull::Present;
-use image::{pull, push};
+use image::{Reference, pull, push};
 use tokio::runtime::Runtime;
 
 use super::progress::Shown;
-use super::{Room, say};
-use crate::options::Transfer;
+use super::{Room, listed, say};
+use crate::options::{Pull, Push};
 
 /// Fetches an image; prints its reference by digest.
-pub(super) fn pull(room: &Room, options: &Transfer) -> anyhow::Result<()> {
+pub(super) fn pull(room: &Room, options: &Pull) -> anyhow::Result<()> {
     let reference = &options.reference;
     let (keyring, lease) = (super::keyring(), room.store.lease()?);
     let shown = Shown::start(!options.quiet);
@@ -37,8 +38,8 @@ pub(super) fn pull(room: &Room, options: &Transfer) -> anyhow::Result<()> {
 }
 
 /// Sends an image; prints its reference by digest.
-pub(super) fn push(room: &Room, options: &Transfer) -> anyhow::Result<()> {
-    let reference = &options.reference;
+pub(super) fn push(room: &Room, options: &Push) -> anyhow::Result<()> {
+    let reference = &name(room, &options.image)?;
     let (keyring, lease) = (super::keyring(), room.store.lease()?);
     let shown = Shown::start(!options.quiet);
     let pushed = runtime()?.block_on(async {
@@ -56,6 +57,17 @@ pub(super) fn push(room: &Room, options: &Transfer) -> anyhow::Result<()> {
         true => say(&pushed.digest.to_string()),
         false => say(&format!("{}@{}", reference.name(), pushed.digest)),
     }
+}
+
+/// The name to push an image under: a digest says not to which registry.
+fn name(room: &Room, image: &Handle) -> anyhow::Result<Reference> {
+    if let Some(name) = image.name(&room.store) {
+        return Ok(name.clone());
+    }
+    let names = listed(&room.names(image)?);
+    bail!(
+        "cannot push {image}: that is a digest, which says not to which registry; push it under a name that it has here ({names}), or give it another with `wasmpod image tag {image} NAME`"
+    )
 }
 
 fn progress(shown: &Shown) -> Progress {

@@ -17,9 +17,9 @@ pub(crate) struct Image {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// Fetch an image from its registry.
-    Pull(Transfer),
+    Pull(Pull),
     /// Send an image to its registry.
-    Push(Transfer),
+    Push(Push),
     /// Make an image of a wasm file: CNCF's wasm artifact.
     Pack(Pack),
     /// List the images that are here.
@@ -29,6 +29,9 @@ pub(crate) enum ImageCommand {
     /// Forget images, and delete what nothing else needs.
     Rm(Rm),
     /// Show what an image is: its program's worlds, imports and exports, its layers.
+    ///
+    /// Where the program is one of the image's files, those are unpacked for that, up to 256 MiB, and stay
+    /// until the image is removed.
     Inspect(Inspect),
     /// Take images from an archive: of `docker save`, or an OCI layout, packed or as a directory.
     Import(Import),
@@ -36,12 +39,23 @@ pub(crate) enum ImageCommand {
     Export(Export),
 }
 
-/// `pull` and `push`.
+/// `pull`.
 #[derive(Debug, Args)]
-pub(crate) struct Transfer {
+pub(crate) struct Pull {
     /// The image, for example registry.example/app:1.
     #[arg(value_name = "REFERENCE", value_parser = reference)]
     pub(crate) reference: Reference,
+    /// Print nothing but the digest.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// `push`.
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// The image, by the name that it is to have in its registry.
+    #[arg(value_name = "REFERENCE", value_parser = handle)]
+    pub(crate) image: Handle,
     /// Print nothing but the digest.
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -98,6 +112,9 @@ pub(crate) struct Rm {
     /// All images that no run uses at the moment.
     #[arg(long, conflicts_with = "images")]
     pub(crate) unused: bool,
+    /// All names of an image that is named by its digest, where it has several.
+    #[arg(short, long, conflicts_with = "unused")]
+    pub(crate) force: bool,
 }
 
 /// `inspect`.
@@ -126,9 +143,10 @@ pub(crate) struct Import {
 /// `export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The images.
-    #[arg(value_name = "REFERENCE", required = true, value_parser = reference)]
-    pub(crate) references: Vec<Reference>,
+    /// The images: each by name, or, for all of its names, by digest or by at least the first 12 digits
+    /// of one.
+    #[arg(value_name = "REFERENCE", required = true, value_parser = handle)]
+    pub(crate) images: Vec<Handle>,
     /// The archive; standard output without it, unless that is a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

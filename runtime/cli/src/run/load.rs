@@ -166,8 +166,7 @@ impl Loading {
 
     /// One image as a pod of its own.
     fn image(mut self, image: &str, options: &Run) -> anyhow::Result<Loaded> {
-        let is_file =
-            image.starts_with("file:") || Path::new(image).is_file() || has_wasm_extension(image);
+        let is_file = is_file(image);
         let reference = match image.strip_prefix("file:") {
             Some(_) => image.to_owned(),
             None if is_file => format!("file:{image}"),
@@ -258,10 +257,11 @@ impl Loading {
     }
 }
 
-fn has_wasm_extension(path: &str) -> bool {
-    Path::new(path)
-        .extension()
-        .is_some_and(|extension| extension == "wasm")
+/// Whether the image of a command line is a file of this machine.
+pub(super) fn is_file(image: &str) -> bool {
+    let path = Path::new(image);
+    let has_extension = || path.extension().is_some_and(|it| it == "wasm");
+    image.starts_with("file:") || path.is_file() || has_extension()
 }
 
 /// Why an image cannot be run, where that can be told before anything runs, rather than tried for

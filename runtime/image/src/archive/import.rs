@@ -16,7 +16,7 @@ use crate::manifest::media::Compression;
 use crate::manifest::{Config, Descriptor, Document, ManifestError, media};
 use crate::pull::{self, PullError};
 use crate::reference::Reference;
-use crate::store::{Lease, Store};
+use crate::store::{self, Lease, Store};
 use crate::{kind, limits};
 
 /// How many bytes tell how an archive is compressed.
@@ -40,31 +40,64 @@ struct Saved {
 /// called where tasks run.
 ///
 /// # Errors
-/// [`ArchiveError`]: what is wrong with it. Images before the fault stay.
+/// [`ArchiveError`]: what is wrong with it. Nothing gets a name unless all of it is right, and what came
+/// of it goes again, but what others hold by then.
 pub fn import(
     store: &Store,
     lease: &Lease,
     path: &Path,
     name: Option<&Reference>,
 ) -> Result<Vec<(Reference, Descriptor)>, ArchiveError> {
-    let mut members = Members::new(store, lease);
-    if path == Path::new("-") {
-        read_tar(&mut members, std::io::stdin().lock())?;
-    } else if path.is_dir() {
-        members.read_directory(path)?;
-    } else {
-        let file = File::open(path).map_err(failed(format!("open {}", path.display())))?;
-        read_tar(&mut members, file)?;
+    // One of its own, which can be given up whoever has the other.
+    let attempt = store.lease()?;
+    let mut members = Members::new(store, &attempt);
+    let imported = read(&mut members, path).and_then(|()| images(store, lease, &mut members, name));
+    let brought = members.into_brought();
+    drop(attempt);
+    if imported.is_err()
+        && let Err(error) = store.collect_of(brought)
+    {
+        tracing::warn!("what came of the archive stays until the next `wasmpod image rm`: {error}");
     }
-    let found = match (members.json("index.json"), members.json("manifest.json")) {
-        (Some(index), saved) => layout(store, &members, index, saved)?,
-        (None, Some(saved)) => docker(store, lease, &members, saved)?,
-        (None, None) => return Err(ArchiveError::NoImages),
+    imported
+}
+
+/// Reads an archive to its end.
+fn read(members: &mut Members<'_>, path: &Path) -> Result<(), ArchiveError> {
+    if path == Path::new("-") {
+        return read_tar(members, std::io::stdin().lock());
+    }
+    if path.is_dir() {
+        return members.read_directory(path);
+    }
+    let file = File::open(path).map_err(failed(format!("open {}", path.display())))?;
+    read_tar(members, file)
+}
+
+/// Names the images of what was read, and holds them.
+fn images(
+    store: &Store,
+    lease: &Lease,
+    members: &mut Members<'_>,
+    name: Option<&Reference>,
+) -> Result<Vec<(Reference, Descriptor)>, ArchiveError> {
+    let saved = members.json("manifest.json").map(<[u8]>::to_vec);
+    let found = if let Some(index) = members.json("index.json") {
+        layout(store, members, index, saved.as_deref())?
+    } else {
+        docker(store, members, &saved.ok_or(ArchiveError::NoImages)?)?
     };
-    let mut imported = Vec::new();
-    for (names, target) in named(found, name)? {
+    let found = named(found, name)?;
+    for (names, target) in &found {
         // Told now rather than when it is run.
         pull::of_target(store, target.clone())?;
+        for name in names {
+            store::check_name(name, target)?;
+        }
+    }
+    let mut imported = Vec::new();
+    for (names, target) in found {
+        lease.hold(&target.digest)?;
         for name in names {
             store.name(&name, &target)?;
             imported.push((name, target.clone()));
@@ -196,12 +229,7 @@ fn config_name(store: &Store, entry: &Descriptor) -> Result<Option<String>, Arch
 }
 
 /// The form of `docker save` before it wrote layouts.
-fn docker(
-    store: &Store,
-    lease: &Lease,
-    members: &Members<'_>,
-    saved: &[u8],
-) -> Result<Found, ArchiveError> {
+fn docker(store: &Store, members: &mut Members<'_>, saved: &[u8]) -> Result<Found, ArchiveError> {
     let mut found = Vec::new();
     for image in parse_saved(saved)? {
         let missing = || ArchiveError::Missing(image.config.clone());
@@ -236,14 +264,14 @@ fn docker(
             }
             layers.push(Descriptor::new(media::OCI_TAR, digest, size));
         }
-        let config = store.put(lease, media::OCI_CONFIG, &config)?;
+        let config = members.put(media::OCI_CONFIG, &config)?;
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": media::OCI_MANIFEST,
             "config": config,
             "layers": layers,
         });
-        let target = store.put(lease, media::OCI_MANIFEST, manifest.to_string().as_bytes())?;
+        let target = members.put(media::OCI_MANIFEST, manifest.to_string().as_bytes())?;
         let tags = image.repo_tags.unwrap_or_default();
         let names: Result<Vec<Reference>, _> = tags.iter().map(|tag| reference(tag)).collect();
         found.push((names?, target));

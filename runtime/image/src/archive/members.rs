@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use super::{ArchiveError, failed};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::limits;
-use crate::store::{self, Claim, Lease, Store};
+use crate::manifest::Descriptor;
+use crate::store::{self, Claim, Ingest, Lease, Stage, Store, StoreError};
 
 /// What an archive holds.
 pub(super) struct Members<'a> {
@@ -22,6 +23,8 @@ pub(super) struct Members<'a> {
     links: HashMap<String, String>,
     /// Digests of blobs, by their names.
     held: HashSet<Digest>,
+    /// What was not in the store before.
+    brought: Vec<Digest>,
     /// How many bytes of names and small files may still be kept.
     left: u64,
 }
@@ -44,6 +47,7 @@ impl<'a> Members<'a> {
             blobs: HashMap::new(),
             links: HashMap::new(),
             held: HashSet::new(),
+            brought: Vec::new(),
             left: limits::ARCHIVE_MEMORY,
         }
     }
@@ -144,6 +148,22 @@ impl<'a> Members<'a> {
         Ok(())
     }
 
+    /// Puts something beside the members that says what they are.
+    pub(super) fn put(&mut self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, StoreError> {
+        let descriptor = Descriptor::of(media_type, bytes);
+        let was_here = self.store.size(&descriptor.digest).is_some();
+        self.store.put_as(self.lease, &descriptor.digest, bytes)?;
+        if !was_here {
+            self.brought.push(descriptor.digest.clone());
+        }
+        Ok(descriptor)
+    }
+
+    /// What was not in the store before.
+    pub(super) fn into_brought(self) -> Vec<Digest> {
+        self.brought
+    }
+
     /// A JSON file.
     pub(super) fn json(&self, name: &str) -> Option<&[u8]> {
         self.small.get(self.resolved(name)).map(Vec::as_slice)
@@ -206,35 +226,62 @@ impl<'a> Members<'a> {
 
     /// A blob whose name says its digest.
     fn store_as(
-        &self,
+        &mut self,
         digest: &Digest,
         size: u64,
         content: &mut impl Read,
     ) -> Result<(), ArchiveError> {
-        let Claim::Ours(mut ingest) = self.store.claim_blocking(self.lease, digest, size)? else {
+        let Some(ingest) = self.claim(digest, size)? else {
             return Ok(());
         };
-        ingest.restart()?;
-        each_chunk(content, size, |chunk| Ok(ingest.write(chunk)?))?;
-        Ok(ingest.finish()?)
+        let (stage, found, read) = self.staged(digest.algorithm(), size, content)?;
+        ingest.replace(stage, found, read)?;
+        self.brought.push(digest.clone());
+        Ok(())
     }
 
-    /// One whose digest is known only when it was read: through a file of ours.
-    fn store_unnamed(&self, size: u64, content: &mut impl Read) -> Result<Digest, ArchiveError> {
-        let stage = self.store.stage_file("member")?;
+    /// One whose digest is known only when it was read.
+    fn store_unnamed(
+        &mut self,
+        size: u64,
+        content: &mut impl Read,
+    ) -> Result<Digest, ArchiveError> {
+        let (stage, digest, read) = self.staged(Algorithm::Sha256, size, content)?;
+        if let Some(ingest) = self.claim(&digest, size)? {
+            ingest.replace(stage, digest.clone(), read)?;
+            self.brought.push(digest.clone());
+        }
+        Ok(digest)
+    }
+
+    /// Claims a blob that is not here, or was changed on the disk: importing again is what helps then.
+    fn claim(&self, digest: &Digest, size: u64) -> Result<Option<Ingest>, ArchiveError> {
+        self.store.mend(digest)?;
+        let claim = self.store.claim_blocking(self.lease, digest, size)?;
+        Ok(match claim {
+            Claim::Present => None,
+            Claim::Ours(ingest) => Some(ingest),
+        })
+    }
+
+    /// Content in a file of ours, with its digest and size. Nobody takes it up where it was left, as
+    /// half a blob of a pull: whoever imports again begins anew, and what was left is collected.
+    fn staged(
+        &self,
+        algorithm: Algorithm,
+        size: u64,
+        content: &mut impl Read,
+    ) -> Result<(Stage, Digest, u64), ArchiveError> {
+        let mut stage = self.store.stage_file("member")?;
         let path = stage.path().to_owned();
         let write = |error| ArchiveError::from(store::failed("write", &path)(error));
-        // It has no name from now on, and goes with us.
-        let mut file = stage.unname()?;
-        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let (mut hasher, mut read) = (Hasher::new(algorithm), 0);
         each_chunk(content, size, |chunk| {
             hasher.update(chunk);
-            file.write_all(chunk).map_err(write)
+            read += chunk.len() as u64;
+            stage.file().write_all(chunk).map_err(write)
         })?;
-        file.seek(SeekFrom::Start(0)).map_err(write)?;
-        let digest = hasher.finish();
-        self.store_as(&digest, size, &mut file)?;
-        Ok(digest)
+        Ok((stage, hasher.finish(), read))
     }
 }
 

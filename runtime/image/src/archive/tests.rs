@@ -6,6 +6,7 @@ use super::*;
 use crate::digest::Digest;
 use crate::kind::Kind;
 use crate::limits;
+use crate::manifest::{Descriptor, media};
 use crate::pull::{local, of_target};
 use crate::reference::Reference;
 use crate::testing::{self, Entry, gzip, tar, zstd};
@@ -291,6 +292,173 @@ fn images_have_the_names_that_are_given_or_their_digests() {
             (Err(found), Err(wanted)) => assert!(found.contains(wanted), "{found}"),
             _ => panic!("{list}: {found:?}"),
         }
+    }
+}
+
+#[test]
+fn what_was_changed_on_the_disk_is_imported_again() {
+    let (config, layer) = scratch();
+    let list = saved("c.json", &json!(["app:1"]), &["l.tar"]);
+    let archive = tar(&[
+        Entry::File("c.json", &config),
+        Entry::File("l.tar", &layer),
+        Entry::File("manifest.json", &list),
+    ]);
+    let (folder, store) = testing::store();
+    let path = folder.path().join("archive.tar");
+    std::fs::write(&path, archive).expect("written");
+    let lease = store.lease().expect("a lease");
+    for _ in 0..2 {
+        let found = import(&store, &lease, &path, None).expect("imported");
+        for content in [&config, &layer] {
+            let digest = Digest::of(content);
+            let bytes = store.read(&digest, content.len() as u64);
+            assert_eq!(&bytes.expect("whole"), content);
+        }
+        let manifest = &found[0].1.digest;
+        assert!(!store.is_changed(manifest).expect("readable"));
+        for digest in [&Digest::of(&config), &Digest::of(&layer), manifest] {
+            let path = store.blob_path(digest);
+            let size = store.size(digest).expect("here");
+            let wrong = vec![b'x'; usize::try_from(size).expect("small")];
+            std::fs::write(path, wrong).expect("written");
+        }
+    }
+}
+
+#[test]
+fn an_archive_that_fails_leaves_nothing_half_done() {
+    let (config, layer) = scratch();
+    let named = |content: &[u8]| format!("blobs/sha256/{}", Digest::of(content).hex());
+    let (own, other) = (named(&layer), named(b"another"));
+    let whole = tar(&[Entry::File("l.tar", &layer)]);
+    let cases = [
+        ("cut", tar(&[Entry::File(&own, &layer)])[..700].to_vec()),
+        ("cut, of the old form", whole[..700].to_vec()),
+        ("of another digest", tar(&[Entry::File(&other, &layer)])),
+        ("of no image", tar(&[Entry::File(&own, &layer)])),
+        ("without its layer", {
+            let list = saved("c.json", &json!(["app:1"]), &["none.tar"]);
+            tar(&[
+                Entry::File("c.json", &config),
+                Entry::File("l.tar", &layer),
+                Entry::File("manifest.json", &list),
+            ])
+        }),
+    ];
+    for (what, archive) in cases {
+        let (folder, store) = testing::store();
+        let lease = store.lease().expect("a lease");
+        let path = folder.path().join("archive.tar");
+        std::fs::write(&path, archive).expect("written");
+        // Of a pull that was broken off: it is taken up again.
+        let puller = store.lease().expect("a lease");
+        let half = store.put(&puller, media::OCI_TAR, b"half").expect("put");
+        drop(puller);
+        import(&store, &lease, &path, None).expect_err(what);
+        let left = std::fs::read_dir(store.room("ingest")).expect("a room");
+        assert_eq!(left.count(), 0, "{what}");
+        let left = std::fs::read_dir(store.room("blobs").join("sha256"));
+        assert_eq!(left.expect("a room").count(), 1, "{what}");
+        assert!(store.size(&half.digest).is_some(), "{what}");
+    }
+}
+
+#[test]
+fn what_others_hold_of_an_archive_that_fails_stays() {
+    let (config, layer) = scratch();
+    let archive = tar(&[
+        Entry::File("c.json", &config),
+        Entry::File("l.tar", &layer),
+        Entry::File(
+            "manifest.json",
+            &saved("c.json", &json!(["sha256:latest"]), &["l.tar"]),
+        ),
+    ]);
+    let (folder, store) = testing::store();
+    let path = folder.path().join("archive.tar");
+    std::fs::write(&path, archive).expect("written");
+    let lease = store.lease().expect("a lease");
+    let failing = || {
+        let error = import(&store, &lease, &path, None).expect_err("refused");
+        assert!(error.to_string().contains("reads like a digest"), "{error}");
+    };
+    let (here, brought) = (Digest::of(&layer), Digest::of(&config));
+    failing();
+    assert!(store.size(&here).is_none() && store.size(&brought).is_none());
+    // It was here before, and nobody holds it.
+    let puller = store.lease().expect("a lease");
+    store.put(&puller, media::OCI_TAR, &layer).expect("put");
+    drop(puller);
+    failing();
+    assert!(store.size(&here).is_some() && store.size(&brought).is_none());
+    let other = store.lease().expect("a lease");
+    other.hold(&brought).expect("held");
+    failing();
+    assert!(store.size(&brought).is_some(), "another holds it");
+}
+
+/// An OCI layout with two images: `app:1`, and `other` whose layer is there or not.
+fn two(other: &str, is_whole: bool) -> Vec<u8> {
+    let (config, layer) = scratch();
+    let second = tar(&[Entry::File("app.wasm", b"\0asm\x0d\0\x01\0")]);
+    let mut files = vec![config.clone(), layer.clone()];
+    let mut entries = Vec::new();
+    for (name, layer) in [("app:1", &layer), (other, &second)] {
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media::OCI_MANIFEST,
+            "config": Descriptor::of(media::OCI_CONFIG, &config),
+            "layers": [Descriptor::of(media::OCI_TAR, layer)],
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let mut entry = json!(Descriptor::of(media::OCI_MANIFEST, &manifest));
+        entry["annotations"] = json!({ media::CONTAINERD_NAME: name });
+        entries.push(entry);
+        files.push(manifest);
+    }
+    if is_whole {
+        files.push(second);
+    }
+    let index = json!({
+        "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": entries,
+    });
+    let names: Vec<String> = files
+        .iter()
+        .map(|it| format!("blobs/sha256/{}", Digest::of(it).hex()))
+        .collect();
+    let index = index.to_string();
+    let mut members = vec![Entry::File("index.json", index.as_bytes())];
+    let blobs = names.iter().zip(&files);
+    members.extend(blobs.map(|(name, content)| Entry::File(name, content)));
+    tar(&members)
+}
+
+#[test]
+fn nothing_gets_a_name_unless_all_of_it_is_right() {
+    let pinned = format!("app@{}", Digest::of(b"something else"));
+    let cases = [
+        ("other:1", true, None),
+        ("other:1", false, Some("is not here")),
+        ("sha256:latest", true, Some("reads like a digest")),
+        (pinned.as_str(), true, Some("says by its digest")),
+    ];
+    for (other, is_whole, wanted) in cases {
+        let (folder, store) = testing::store();
+        let lease = store.lease().expect("a lease");
+        let before = testing::image(&store, &lease, b"before");
+        let app = reference("app:1");
+        store.name(&app, &before).expect("named");
+        let path = folder.path().join("archive.tar");
+        std::fs::write(&path, two(other, is_whole)).expect("written");
+        let error = import(&store, &lease, &path, None).err();
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(error.is_empty(), wanted.is_none(), "{other}: {error}");
+        assert!(error.contains(wanted.unwrap_or_default()), "{error}");
+        let target = store.find(&app).expect("it has its name").target;
+        assert_eq!(target == before, wanted.is_some(), "{other}");
+        let names = store.records().expect("listed").len();
+        assert_eq!(names, if wanted.is_some() { 1 } else { 2 }, "{other}");
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use super::challenge::Challenge;
 use super::connect::Connections;
 use super::error;
-use super::target::{Target, Url};
+use super::target::{Place, Target, Url};
 use super::transfer::{bounded, empty, whole};
 use super::{Access, RegistryError};
 use crate::credentials::Auth;
@@ -104,8 +104,15 @@ impl Asker<'_> {
                 ),
             });
         }
-        // Where the registry's own authority is not the system's, its token server's is not either.
+        // Where the registry's own authority is not the system's, its token server's is not either. It
+        // is named by the registry, and not by the settings.
         let mut url = url;
+        let is_same = url.target.is_same(self.registry);
+        let place = self.registry.place.clone();
+        url.target.place = place.map(|place| Place {
+            is_server: place.is_server && is_same,
+            ..place
+        });
         url.target.trust.clone_from(&self.registry.trust);
         Ok(url)
     }
@@ -247,4 +254,34 @@ pub(super) fn encoded(pairs: &[(&str, &str)]) -> String {
         .map(|(name, value)| format!("{name}={}", encode(value)))
         .collect();
     pairs.join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_for_a_registry_holds_for_its_token_server_but_does_not_name_it() {
+        let mut registry = Url::parse("https://r.example/v2/").expect("a URL").target;
+        registry.trust.is_blind = true;
+        registry.place = Some(Place::new("/certs/hosts.toml".into(), None));
+        let connections = Connections::default();
+        let asker = Asker {
+            connections: &connections,
+            registry: &registry,
+            repository: "app",
+            access: Access::Pull,
+            auth: None,
+        };
+        for (realm, is_server) in [
+            ("https://auth.example/token", false),
+            ("https://r.example/token", true),
+        ] {
+            let target = asker.realm(realm).expect("a URL").target;
+            assert!(target.trust.is_blind, "{realm}");
+            let place = target.place.expect("a place");
+            assert_eq!(place.is_server, is_server, "{realm}");
+            assert_eq!(place.file.as_os_str(), "/certs/hosts.toml");
+        }
+    }
 }

@@ -23,8 +23,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::error::SPEAKS_TLS;
 use super::plain::{Begins, Plain};
-use super::target::{Target, Trust};
-use super::{RegistryError, trust};
+use super::target::{Key, Target, Trust};
+use super::{RegistryError, certificate, trust};
 use crate::limits;
 
 /// What we call ourselves.
@@ -39,7 +39,7 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// Open connections.
 #[derive(Default)]
 pub(super) struct Connections {
-    open: Mutex<HashMap<Target, Vec<Open>>>,
+    open: Mutex<HashMap<Key, Vec<Open>>>,
     /// Whom we believe, by what settings say of it.
     trust: Mutex<HashMap<Trust, Arc<ClientConfig>>>,
 }
@@ -110,7 +110,7 @@ impl Connections {
             let stream = TlsConnector::from(trust)
                 .connect(name, stream)
                 .await
-                .map_err(|error| unreachable(target, &tls(&error)))?;
+                .map_err(|error| unreachable(target, &tls(&error, target)))?;
             open(target, stream, begins).await
         };
         match tokio::time::timeout(limits::CONNECT, connecting).await {
@@ -124,7 +124,7 @@ impl Connections {
 
     fn idle(&self, target: &Target) -> Option<Open> {
         let mut all = lock(&self.open);
-        let open = all.get_mut(target)?;
+        let open = all.get_mut(&target.key())?;
         open.retain(|open| !open.sender.is_closed());
         let ready = open.iter().position(|open| open.sender.is_ready())?;
         Some(open.swap_remove(ready))
@@ -132,7 +132,7 @@ impl Connections {
 
     fn keep(&self, target: &Target, open: Open) {
         let mut all = lock(&self.open);
-        let kept = all.entry(target.clone()).or_default();
+        let kept = all.entry(target.key()).or_default();
         kept.retain(|open| !open.sender.is_closed());
         if kept.len() >= KEPT {
             // One that is idle goes; those that answer are in use.
@@ -198,8 +198,13 @@ fn unreachable(target: &Target, why: &str) -> RegistryError {
     }
 }
 
-/// What TLS says, with the remedy where a server speaks none.
-fn tls(error: &io::Error) -> String {
+/// What TLS says, with the remedy where a server speaks none, or its certificate is not believed.
+fn tls(error: &io::Error, target: &Target) -> String {
+    let cause = error.get_ref();
+    let cause = cause.and_then(|it| it.downcast_ref::<rustls::Error>());
+    if let Some(text) = cause.and_then(|it| certificate::told(it, target)) {
+        return text;
+    }
     let text = error.to_string();
     match text.contains("InvalidContentType") || text.contains("corrupt message") {
         true => format!(

@@ -8,10 +8,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::auth::encoded;
-use super::settings::{Host, Settings};
-use super::target::{Target, Url};
+use super::settings::{FILE, Host, Settings};
+use super::target::{Place, Target, Url};
 use super::{Access, RegistryError};
 use crate::reference::{DOCKER, Reference};
+
+/// The folder with what holds for all registries that have none of their own.
+const DEFAULT: &str = "_default";
 
 /// Where Docker's registry really is.
 const DOCKER_HOST: &str = "registry-1.docker.io";
@@ -40,7 +43,7 @@ pub struct Endpoint {
     /// has to be told, as containerd does with `?ns=`.
     pub(super) namespace: Option<String>,
     pub(super) capabilities: Capabilities,
-    /// The file that says how it is reached, where one does.
+    /// The file that says how it is reached, where one does; also that of all registries.
     pub(super) settings: Option<PathBuf>,
 }
 
@@ -74,11 +77,18 @@ impl Hosts {
     /// the registry itself last where they do not name it. Reads files: not to be called where tasks
     /// run.
     pub(super) fn endpoints(&self, registry: &str) -> Result<Vec<Endpoint>, RegistryError> {
-        let named = own(registry)?;
+        let mut named = own(registry)?;
         let Some((path, settings)) = self.settings(registry)? else {
+            let directory = self.directory.as_ref();
+            let file = directory.map(|it| it.join(registry).join(FILE));
+            named.target.place = file.map(|file| Place::new(file, None));
             return Ok(vec![named]);
         };
         let folder = path.parent().unwrap_or(Path::new("/"));
+        let file = match folder.ends_with(DEFAULT) {
+            true => folder.with_file_name(registry).join(FILE),
+            false => path.clone(),
+        };
         let wrong = |error: RegistryError| RegistryError::Settings {
             path: path.display().to_string(),
             why: error.to_string(),
@@ -88,10 +98,12 @@ impl Hosts {
             None => named.clone(),
         };
         own.set(&settings.own, folder);
+        own.target.place = Some(Place::new(file.clone(), None));
         let mut endpoints: Vec<Endpoint> = Vec::new();
         for (server, host) in &settings.hosts {
             let mut endpoint = endpoint(server, host.override_path).map_err(wrong)?;
             endpoint.set(host, folder);
+            endpoint.target.place = Some(Place::new(file.clone(), Some(server)));
             endpoint.is_mirror = !endpoint.target.is_same(&own.target);
             endpoints.push(endpoint);
         }
@@ -117,12 +129,8 @@ impl Hosts {
         // containerd's own folders for registries with a port end in `_PORT_`.
         let with_port = registry.rsplit_once(':').filter(|(_, port)| is_port(port));
         let with_port = with_port.map(|(host, port)| format!("{host}_{port}_"));
-        for name in with_port
-            .as_deref()
-            .into_iter()
-            .chain([registry, "_default"])
-        {
-            let path = directory.join(name).join("hosts.toml");
+        for name in with_port.as_deref().into_iter().chain([registry, DEFAULT]) {
+            let path = directory.join(name).join(FILE);
             let wrong = |why: String| RegistryError::Settings {
                 path: path.display().to_string(),
                 why,
@@ -426,6 +434,49 @@ mod tests {
         assert_eq!(authorities("r.example", 1), path("r.example/a.pem"));
         assert_eq!(authorities("w.example", 0), path("w.example/w.pem"));
         assert!(hosts.endpoints("bad.example").is_err());
+    }
+
+    #[test]
+    fn what_holds_for_one_server_has_its_place_in_its_registrys_own_file() {
+        let mirrors = "[host.\"https://m.example\"]\n[host.\"https://s.example\"]\n";
+        let files = [
+            ("_default", "skip_verify = false\n"),
+            ("r.example", "server = \"https://s.example\"\n"),
+            ("p.example_5000_", ""),
+            ("m.example", mirrors),
+        ];
+        let (folder, hosts) = settings(&files);
+        // The folder of the file, and for each server its table, if any.
+        let cases: [(&str, &str, &[Option<&str>]); 4] = [
+            ("other.example", "other.example", &[None]),
+            ("r.example", "r.example", &[None]),
+            ("p.example:5000", "p.example_5000_", &[None]),
+            (
+                "m.example",
+                "m.example",
+                &[Some("https://m.example"), Some("https://s.example")],
+            ),
+        ];
+        let place = |hosts: &Hosts, registry: &str| -> Vec<Place> {
+            let endpoints = hosts.endpoints(registry).expect("endpoints");
+            let places = endpoints.into_iter().map(|it| it.target.place);
+            places.map(|it| it.expect("a place")).collect()
+        };
+        for (registry, name, tables) in cases {
+            let file = folder.path().join(name).join(FILE);
+            let wanted = tables.iter().map(|it| Place::new(file.clone(), *it));
+            let wanted: Vec<Place> = wanted.collect();
+            assert_eq!(place(&hosts, registry), wanted, "{registry}");
+        }
+        let (folder, hosts) = settings(&[("_default", mirrors)]);
+        let found = place(&hosts, "r.example");
+        let own = folder.path().join("r.example").join(FILE);
+        assert!(found.iter().all(|place| place.file == own), "{found:?}");
+        let (folder, hosts) = settings(&[]);
+        let found = place(&hosts, "r.example");
+        assert_eq!(found[0].file, folder.path().join("r.example").join(FILE));
+        let plain = Hosts::plain().endpoints("r.example").expect("endpoints");
+        assert_eq!(plain[0].target.place, None);
     }
 
     #[test]

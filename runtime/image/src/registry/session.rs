@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant};
 use super::auth::{Asker, Grant, who};
 use super::connect::Body;
 use super::hosts::Endpoint;
-use super::target::Url;
+use super::target::{Target, Url};
 use super::transfer::{Download, bounded, empty, file, whole};
 use super::{Access, Client, RegistryError, Secret, challenge, error};
 use crate::digest::Digest;
@@ -407,9 +407,35 @@ impl Session {
         }
     }
 
+    /// What a server says to a GET without TLS, where it is TLS that it wants: its answer to a HEAD has
+    /// no body that could say so.
+    async fn said_to_get(&self, target: &Target) -> Bytes {
+        let url = Url {
+            target: target.clone(),
+            path: "/v2/".to_owned(),
+        };
+        let Ok(request) = Request::get(&url.path).body(empty()) else {
+            return Bytes::new();
+        };
+        let sending = self.client.connections().send(target, request);
+        let body = match tokio::time::timeout(limits::ERROR_WAIT, sending).await {
+            Ok(Ok(answer)) if answer.status() == StatusCode::BAD_REQUEST => {
+                said(answer, &url).await
+            }
+            _ => Bytes::new(),
+        };
+        match error::asks_for_tls(&body) {
+            true => body,
+            false => Bytes::new(),
+        }
+    }
+
     async fn refused(&self, url: &Url, answer: Response<Incoming>) -> RegistryError {
         let status = answer.status();
-        let body = said(answer, url).await;
+        let mut body = said(answer, url).await;
+        if status == StatusCode::BAD_REQUEST && !url.target.tls && body.is_empty() {
+            body = self.said_to_get(&url.target).await;
+        }
         let (target, said) = (&url.target, error::said(&body));
         let url = url.to_string();
         match status {

@@ -20,6 +20,9 @@ use toml::Spanned;
 use super::hosts::Capabilities;
 use super::target::Trust;
 
+/// What the file is called in its registry's folder.
+pub(super) const FILE: &str = "hosts.toml";
+
 /// A key of containerd's that is not read, see above.
 const UNREAD: &str = "dial_timeout";
 

@@ -1,11 +1,13 @@
 //! Where a request goes: a scheme, a host, a port, and a path there.
 
+use std::path::PathBuf;
+
 use http::Uri;
 
 use super::RegistryError;
 
 /// A server.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub(super) struct Target {
     /// Whether over TLS.
     pub(super) tls: bool,
@@ -15,15 +17,31 @@ pub(super) struct Target {
     pub(super) port: u16,
     /// Whose word for it is taken.
     pub(super) trust: Trust,
+    /// Where that is said, or could be; nothing of a server that another one leads to.
+    pub(super) place: Option<Place>,
 }
+
+/// What connections have to have in common: a server, and whose word for it is taken.
+pub(super) type Key = (bool, String, u16, Trust);
 
 /// Whose certificates a server may show.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Trust {
     /// Files with authorities besides the system's.
-    pub(super) authorities: Vec<std::path::PathBuf>,
+    pub(super) authorities: Vec<PathBuf>,
     /// Anybody's: its owner says so.
     pub(super) is_blind: bool,
+}
+
+/// The place in the settings for what holds for one server and no other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The registry's own file. It may not be there yet, where `_default` says what holds.
+    pub(super) file: PathBuf,
+    /// The server that the table in it is for; nothing at its beginning.
+    pub(super) table: Option<String>,
+    /// Whether `server` in it may name the server otherwise.
+    pub(super) is_server: bool,
 }
 
 /// A server, and what is asked for there.
@@ -37,6 +55,18 @@ pub(super) struct Url {
 // === impl Target ===
 
 impl Target {
+    /// What its connections are kept by.
+    pub(super) fn key(&self) -> Key {
+        let Self {
+            tls,
+            host,
+            port,
+            trust,
+            ..
+        } = self;
+        (*tls, host.clone(), *port, trust.clone())
+    }
+
     /// As it stands in a URL: without the port that is the scheme's own.
     pub(super) fn authority(&self) -> String {
         let host = match self.host.contains(':') {
@@ -83,6 +113,28 @@ impl Target {
     }
 }
 
+// === impl Place ===
+
+impl Place {
+    /// What holds for the registry itself, or one server of its file.
+    pub(super) fn new(file: PathBuf, table: Option<&str>) -> Self {
+        Self {
+            file,
+            table: table.map(str::to_owned),
+            is_server: table.is_none(),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(server) = &self.table {
+            write!(f, "the table [host.{server:?}] of ")?;
+        }
+        write!(f, "{}", self.file.display())
+    }
+}
+
 // === impl Url ===
 
 impl Url {
@@ -114,6 +166,7 @@ impl Url {
                 host,
                 port,
                 trust: Trust::default(),
+                place: None,
             },
             path: path.to_owned(),
         })
@@ -131,7 +184,7 @@ impl Url {
                 });
             }
             if url.target.is_same(&self.target) {
-                url.target.trust.clone_from(&self.target.trust);
+                url.target = self.target.clone();
             }
             return Ok(url);
         }

@@ -166,6 +166,47 @@ async fn what_was_changed_on_the_disk_is_pulled_again_where_it_is_looked_at() {
 }
 
 #[tokio::test]
+async fn an_image_is_renewed_as_it_was_whatever_its_name_leads_to_by_now() {
+    let fake = Fake::start().await;
+    let (digest, layer) = fake.artifact("app", "1", b"right");
+    let puller = Puller::new();
+    let text = format!("{}/app:1", fake.host);
+    let image = puller.pull(&text).await.expect("pulled");
+    let (reference, store) = (text.parse::<Reference>().expect("one"), &puller.store);
+    let lease = store.lease().expect("a lease");
+    let damaged = || pull::damaged(store, &image).expect("readable");
+    let none = Progress::none();
+    let renew = || {
+        let (client, keyring) = (&puller.client, &puller.keyring);
+        pull::renew(client, store, &lease, &reference, &digest, keyring, &none)
+    };
+    fake.artifact("app", "1", b"another");
+    assert_eq!(damaged(), None);
+    for damaged_blob in [&layer, &digest, &image.manifest.config.digest] {
+        let path = store.blob_path(damaged_blob);
+        let whole = fs::read(&path).expect("a blob");
+        fs::write(&path, vec![b'x'; whole.len()]).expect("written");
+        // The configuration of an artifact is read by nobody.
+        let is_read = *damaged_blob != image.manifest.config.digest;
+        assert_eq!(damaged().as_ref(), is_read.then_some(damaged_blob));
+        let renewed = renew().await.expect("renewed");
+        assert_eq!(renewed.digest, digest);
+        assert_eq!(fs::read(&path).expect("a blob"), whole);
+    }
+    fs::remove_file(store.blob_path(&layer)).expect("removed");
+    assert_eq!(damaged().as_ref(), Some(&layer));
+    let names = store.records().expect("listed");
+    let names: Vec<&str> = names.iter().map(|it| it.reference.as_str()).collect();
+    assert_eq!(names, [reference.to_string()], "no name more");
+    // Nobody has what was packed here.
+    let mine = testing::image(store, &lease, b"mine").digest;
+    let (client, keyring) = (&puller.client, &puller.keyring);
+    let renewed = pull::renew(client, store, &lease, &reference, &mine, keyring, &none);
+    let error = renewed.await.expect_err("refused").to_string();
+    assert!(error.contains("not found"), "{error}");
+}
+
+#[tokio::test]
 async fn what_was_changed_on_the_disk_is_not_pushed() {
     let fake = Fake::start().await;
     let puller = Puller::new();

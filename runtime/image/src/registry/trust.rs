@@ -79,7 +79,7 @@ fn authorities(files: &[impl AsRef<Path>]) -> Result<Vec<CertificateDer<'static>
 
 /// Whether nothing is wrong with a certificate but that it calls itself an authority: dates are
 /// looked at before.
-fn is_only_an_authority(error: &rustls::Error) -> bool {
+pub(super) fn is_only_an_authority(error: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(CertificateError::Other(error)) = error else {
         return false;
     };
@@ -163,6 +163,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::registry::certificate::told;
+    use crate::registry::target::Url;
 
     /// `openssl req -x509`: signs itself, for localhost and 127.0.0.1, from 2026 on for 100 years.
     const OWN: &[u8] = b"\
@@ -203,18 +205,27 @@ zj0EAwIDSAAwRQIgezioBeHX6Uz+LXn0uHvHChtuEYi3uOxSCUXm8+TfqjkCIQCp
         let day = Duration::from_secs(86_400);
         let (before, within, after) = (day * 365 * 40, day * 365 * 60, day * 365 * 170);
         let cases = [
-            (OWN, "localhost", within, true),
-            (OWN, "127.0.0.1", within, true),
-            (OWN, "other.example", within, false),
-            (OWN, "localhost", before, false),
-            (OWN, "localhost", after, false),
-            (OTHER, "localhost", within, false),
+            (OWN, "localhost", within, None),
+            (OWN, "127.0.0.1", within, None),
+            (
+                OWN,
+                "other.example",
+                within,
+                Some("not for other.example but for localhost, 127.0.0.1"),
+            ),
+            (OWN, "localhost", before, Some("not valid yet before 2026-")),
+            (OWN, "localhost", after, Some("any more since 2126-")),
+            (OTHER, "localhost", within, Some("an authority's own")),
         ];
         for (certificate, name, now, wanted) in cases {
             let server = ServerName::try_from(name).expect("a name");
             let now = UnixTime::since_unix_epoch(now);
             let found = judge.verify_server_cert(&read(certificate), &[], &server, &[], now);
-            assert_eq!(found.is_ok(), wanted, "{name} {now:?}: {found:?}");
+            let url = Url::parse(&format!("https://{name}/")).expect("a URL");
+            let told = found.err().and_then(|error| told(&error, &url.target));
+            let (text, wanted) = (told.unwrap_or_default(), wanted.unwrap_or_default());
+            assert_eq!(text.is_empty(), wanted.is_empty(), "{name} {now:?}: {text}");
+            assert!(text.contains(wanted), "{name} {now:?}: {text}");
         }
     }
 }

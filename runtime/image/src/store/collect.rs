@@ -47,7 +47,7 @@ impl Store {
         let doomed = {
             let _alone = self.lock(FlockOperation::LockExclusive)?;
             let marked = self.marked()?;
-            let mut doomed = self.doom_blobs(&marked.digests, &mut gone)?;
+            let mut doomed = self.doom_blobs(self.blobs()?, &marked.digests, &mut gone);
             doomed.extend(self.doom_roots(&marked.roots, &mut gone)?);
             doomed
         };
@@ -58,6 +58,26 @@ impl Store {
         }
         self.collect_stages()?;
         Ok(gone)
+    }
+
+    /// Deletes those of some blobs that no name leads to and no lease holds; all others stay, also
+    /// what nobody holds: half an image is there to be taken up. As [`Self::collect`].
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub(crate) fn collect_of(&self, digests: Vec<Digest>) -> Result<(), StoreError> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let doomed = {
+            let _alone = self.lock(FlockOperation::LockExclusive)?;
+            let marked = self.marked()?;
+            self.doom_blobs(digests, &marked.digests, &mut Collected::default())
+        };
+        for path in doomed {
+            delete(&path);
+        }
+        Ok(())
     }
 
     /// Forgets the names that lead to nothing which a living process holds; answers them.
@@ -150,11 +170,12 @@ impl Store {
 
     fn doom_blobs(
         &self,
+        blobs: Vec<Digest>,
         marked: &HashSet<Digest>,
         gone: &mut Collected,
-    ) -> Result<Vec<PathBuf>, StoreError> {
+    ) -> Vec<PathBuf> {
         let mut doomed = Vec::new();
-        for digest in self.blobs()?.into_iter().filter(|it| !marked.contains(it)) {
+        for digest in blobs.into_iter().filter(|it| !marked.contains(it)) {
             let size = self.size(&digest).unwrap_or_default();
             if let Some(path) = self.doom(&self.blob_path(&digest)) {
                 gone.blobs += 1;
@@ -162,7 +183,7 @@ impl Store {
                 doomed.push(path);
             }
         }
-        Ok(doomed)
+        doomed
     }
 
     fn doom_roots(
@@ -191,14 +212,15 @@ impl Store {
         fs::rename(path, &doomed).is_ok().then_some(doomed)
     }
 
-    /// Deletes what was left in `ingest/`: stages at once, halves of blobs after a day.
+    /// Deletes what was left in `ingest/` and nobody works on: halves of blobs after a day, all else at
+    /// once.
     fn collect_stages(&self) -> Result<(), StoreError> {
         let folder = self.room("ingest");
         let entries = fs::read_dir(&folder).map_err(failed("list", &folder))?;
         for entry in entries.flatten() {
             let path = entry.path();
             let is_half = entry.file_name().to_string_lossy().starts_with("sha");
-            if is_half && !is_old(&path) {
+            if is_half && !is_empty(&path) && !is_old(&path) {
                 continue;
             }
             let Ok(file) = opened(&path) else { continue };
@@ -219,6 +241,11 @@ fn delete(path: &Path) {
         true => fs::remove_dir_all(path),
         false => fs::remove_file(path),
     };
+}
+
+/// Whether nothing came of a blob.
+fn is_empty(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|about| about.len() == 0)
 }
 
 fn is_old(path: &Path) -> bool {

@@ -34,7 +34,7 @@ pub enum StoreError {
     Absent(Digest),
     /// A blob that is not what it was.
     #[error(
-        "the blob {0} was changed on the disk: `wasmpod image pull` fetches it again; where its image is of no registry, `wasmpod image rm` it, and import or pack it again"
+        "the blob {0} was changed on the disk: `wasmpod image pull` fetches it again; where its image is of no registry, import or pack it again"
     )]
     Changed(Digest),
     /// Content that is something else than it should be.

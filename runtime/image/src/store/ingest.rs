@@ -6,15 +6,16 @@
 //!                    └─> lock its ingest file ─> here by now? Present
 //!                                   │ no
 //!                                   └─> Ours: write from where it ends ─> finish: verify, rename
+//!                                          └─> or replace: a file that came whole takes its place
 //! ```
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Lease, Store, StoreError, failed, is_still, open_lock};
+use super::{Lease, Stage, Store, StoreError, failed, is_still, open_lock};
 use crate::digest::{Digest, Hasher};
 
 /// Who brings a blob.
@@ -30,7 +31,8 @@ pub enum Claim {
     Ours(Ingest),
 }
 
-/// A blob on its way. Dropped before its end it stays as far as it came, for whoever is next.
+/// A blob on its way. Dropped before its end it stays as far as it came, for whoever is next; where
+/// nothing came, nothing stays.
 pub struct Ingest {
     store: Store,
     file: File,
@@ -41,6 +43,12 @@ pub struct Ingest {
     hasher: Hasher,
     /// Keeps the other tasks of this process waiting.
     _turn: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+/// The lock of a blob, which nobody brings meanwhile.
+pub(super) struct Alone {
+    file: File,
+    path: PathBuf,
 }
 
 impl Store {
@@ -150,14 +158,14 @@ impl Store {
     }
 
     /// Waits until nobody brings a blob; nobody does until the answer is dropped.
-    pub(super) fn lock_ingest(&self, digest: &Digest) -> Result<File, StoreError> {
+    pub(super) fn lock_ingest(&self, digest: &Digest) -> Result<Alone, StoreError> {
         let path = self.ingest_path(digest);
         loop {
             let file = open_lock(&path).map_err(failed("open", &path))?;
             flock(&file, FlockOperation::LockExclusive)
                 .map_err(|errno| failed("lock", &path)(errno.into()))?;
             if is_still(&path, &file) {
-                return Ok(file);
+                return Ok(Alone { file, path });
             }
         }
     }
@@ -277,6 +285,35 @@ impl Ingest {
         kept.map_err(|error| self.gave_up(failed("keep", &target)(error)))
     }
 
+    /// Makes a file that somebody worked on the blob, if its content, of this digest and size, is what
+    /// it should be. What came of the blob before is of no use any more then, and goes.
+    ///
+    /// # Errors
+    /// When its size or digest is wrong, or it cannot be renamed; the file is gone then.
+    pub(crate) fn replace(
+        self,
+        mut stage: Stage,
+        digest: Digest,
+        size: u64,
+    ) -> Result<(), StoreError> {
+        if size != self.size {
+            return Err(self.wrong_size(size));
+        }
+        if digest != self.digest {
+            return Err(StoreError::WrongDigest {
+                wanted: self.digest.clone(),
+                found: digest,
+            });
+        }
+        let target = self.store.blob_path(&self.digest);
+        let synced = stage.file().sync_data();
+        synced.map_err(failed("keep", &target))?;
+        stage.keep(&target)?;
+        // What stays is collected.
+        let _ = fs::remove_file(&self.path);
+        Ok(())
+    }
+
     /// Half a blob is there to be resumed, but not where there is no room: it would keep the disk
     /// full, and be no use to the next, who has no room either.
     pub(super) fn gave_up(&self, error: StoreError) -> StoreError {
@@ -294,6 +331,28 @@ impl Ingest {
             wanted: self.size,
             found,
         }
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        leave(&self.file, &self.path);
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        leave(&self.file, &self.path);
+    }
+}
+
+/// Takes away a locked file of which nothing came. Still locked while it goes: whoever opened it
+/// meanwhile sees that it is gone.
+fn leave(file: &File, path: &Path) {
+    let is_empty = file.metadata().is_ok_and(|about| about.len() == 0);
+    if is_empty && is_still(path, file) {
+        // What stays is collected.
+        let _ = fs::remove_file(path);
     }
 }
 

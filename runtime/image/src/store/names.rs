@@ -38,15 +38,7 @@ impl Store {
     /// # Errors
     /// When it names another digest, reads like one itself, or cannot be written.
     pub fn name(&self, reference: &Reference, target: &Descriptor) -> Result<(), StoreError> {
-        if !may_lead_to(reference, target) {
-            return Err(StoreError::Pinned {
-                reference: reference.familiar(),
-                found: target.digest.clone(),
-            });
-        }
-        if DIGESTS.contains(&reference.repository()) && reference.registry() == DOCKER {
-            return Err(StoreError::LikeADigest(reference.familiar()));
-        }
+        check_name(reference, target)?;
         let updated = SystemTime::now().duration_since(UNIX_EPOCH);
         let record = Record {
             reference: reference.to_string(),
@@ -114,6 +106,23 @@ impl Store {
         let write = file.write_all(content).and_then(|()| file.sync_all());
         write.map_err(failed("write", path))?;
         stage.keep(path)
+    }
+}
+
+/// Whether a name may lead to a manifest or index at all.
+///
+/// # Errors
+/// When it names another digest, or reads like one itself.
+pub(crate) fn check_name(reference: &Reference, target: &Descriptor) -> Result<(), StoreError> {
+    if !may_lead_to(reference, target) {
+        return Err(StoreError::Pinned {
+            reference: reference.familiar(),
+            found: target.digest.clone(),
+        });
+    }
+    match DIGESTS.contains(&reference.repository()) && reference.registry() == DOCKER {
+        true => Err(StoreError::LikeADigest(reference.familiar())),
+        false => Ok(()),
     }
 }
 

@@ -100,17 +100,6 @@ impl Stage {
         self.is_kept = true;
         Ok(())
     }
-
-    /// Takes its name away: the file lives as long as this.
-    ///
-    /// # Errors
-    /// When it cannot be taken away.
-    pub(crate) fn unname(mut self) -> Result<File, StoreError> {
-        fs::remove_file(&self.path).map_err(failed("delete", &self.path))?;
-        self.is_kept = true;
-        // The same open file, so that the lock stays with it.
-        self.file.try_clone().map_err(failed("open", &self.path))
-    }
 }
 
 impl Drop for Stage {

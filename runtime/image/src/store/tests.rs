@@ -73,8 +73,9 @@ fn no_name_reads_like_a_digest() {
     let lease = store.lease().expect("a lease");
     let target = image(&store, &lease, b"x");
     for (name, is_good) in [
-        ("sha256:0123456789ab", false),
+        ("library/sha256:0123456789ab", false),
         ("docker.io/library/sha512", false),
+        ("sha256:latest", false),
         ("sha256:1/app:1", true),
         ("acme/sha256:0123456789ab", true),
         ("r.example/library/sha256:1", true),
@@ -328,11 +329,68 @@ fn what_somebody_works_on_stays_whichever_process_that_is() {
     assert_eq!(stages(), 0, "what was not kept is gone");
     let left = store.stage_directory("root").expect("a stage");
     let path = left.path().to_owned();
-    let unnamed = store.stage_file("member").expect("a stage");
-    let open = unnamed.unname().expect("unnamed");
-    assert_eq!(open.metadata().map(|about| about.len()).ok(), Some(0));
     store.collect().expect("collected");
     assert!(path.exists());
+}
+
+#[test]
+fn of_what_nothing_came_nothing_stays() {
+    let (_folder, store) = store();
+    let lease = store.lease().expect("a lease");
+    let left = || fs::read_dir(store.room("ingest")).expect("a room").count();
+    let digest = Digest::of(b"right");
+    let claimed = || store.claim_blocking(&lease, &digest, 5).expect("a claim");
+    drop(claimed());
+    assert_eq!(left(), 0, "not begun");
+    store
+        .put_as(&lease, &digest, b"wrong")
+        .expect_err("refused");
+    assert_eq!(left(), 0, "dropped as wrong");
+    store.put_as(&lease, &digest, b"right").expect("put");
+    fs::write(store.blob_path(&digest), "wrong").expect("written");
+    assert!(store.mend(&digest).expect("mended"));
+    assert_eq!(left(), 0, "mended");
+    let Claim::Ours(mut half) = claimed() else {
+        panic!("it is not here");
+    };
+    half.write(b"rig").expect("written");
+    drop(half);
+    assert_eq!(left(), 1, "for whoever is next");
+}
+
+#[test]
+fn a_file_that_came_whole_takes_the_place_of_half_a_blob() {
+    let (_folder, store) = store();
+    let lease = store.lease().expect("a lease");
+    let digest = Digest::of(b"right");
+    let staged = |content: &[u8]| {
+        let mut stage = store.stage_file("member").expect("a stage");
+        stage.file().write_all(content).expect("written");
+        (stage, Digest::of(content), content.len() as u64)
+    };
+    let ours = || match store.claim_blocking(&lease, &digest, 5) {
+        Ok(Claim::Ours(ingest)) => ingest,
+        other => panic!("it is not here: {other:?}"),
+    };
+    let mut half = ours();
+    half.write(b"rig").expect("written");
+    drop(half);
+    for (content, wanted) in [
+        (&b"wrong"[..], "has the digest"),
+        (&b"rig"[..], "should have 5"),
+    ] {
+        let (stage, found, size) = staged(content);
+        let error = ours().replace(stage, found, size).expect_err("refused");
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
+    assert_eq!(ours().written(), 3, "half of it is still there");
+    let (stage, found, size) = staged(b"right");
+    ours().replace(stage, found, size).expect("kept");
+    assert_eq!(store.read(&digest, 5).expect("a blob"), b"right");
+    assert_eq!(
+        fs::read_dir(store.room("ingest")).expect("a room").count(),
+        0
+    );
 }
 
 #[test]
@@ -367,9 +425,18 @@ fn what_dead_processes_left_goes() {
     fs::write(&stage, "half").expect("written");
     let tree = store.room("ingest").join("root-1-1.tmp");
     fs::create_dir_all(tree.join("a/b")).expect("made");
+    // Of what an import brought nobody takes anything up.
+    let member = store.room("ingest").join("member-1-2.tmp");
+    fs::write(&member, "half").expect("written");
+    // A claim of which nothing came.
+    let begun = store
+        .room("ingest")
+        .join(format!("sha256-{}", "0".repeat(64)));
+    fs::write(&begun, "").expect("written");
     let lease = store.lease().expect("a lease");
     store.put(&lease, media::WASM, b"x").expect("put");
     drop(lease);
     assert_eq!(store.collect().expect("collected").blobs, 1);
-    assert!(!dead.exists() && !stage.exists() && !tree.exists());
+    let left = [dead, stage, tree, member, begun];
+    assert!(left.iter().all(|path| !path.exists()), "{left:?}");
 }

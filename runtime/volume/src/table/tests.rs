@@ -223,6 +223,8 @@ fn a_directory_of_its_own_hides_nothing_of_the_image() {
         ("away", "/nowhere/deep"),
         ("linked", "data"),
         ("loop", "loop"),
+        ("etc/over", "../../../run"),
+        ("etc/over-to-data", "../../../data"),
     ] {
         symlink(target, image.join(link)).unwrap();
     }
@@ -232,10 +234,13 @@ fn a_directory_of_its_own_hides_nothing_of_the_image() {
         ("var/work", Some("run/work")),
         ("var/deep/er", Some("run/deep/er")),
         ("etc/up/work", Some("run/work")),
+        ("etc/over/work", Some("run/work")),
+        ("etc/over/deep/er", Some("run/deep/er")),
         ("away/work", Some("nowhere/deep/work")),
         ("away", Some("nowhere/deep")),
         // Others make it there, or fail to.
         ("linked/work", None),
+        ("etc/over-to-data/work", None),
         ("loop/work", None),
     ]
     .into_iter()
@@ -257,6 +262,24 @@ fn a_directory_of_its_own_hides_nothing_of_the_image() {
         }
         let rest = top.open_at("var/there", true, &DIRECTORY);
         assert!(rest.is_ok(), "{path} hides what is behind a link");
+    }
+}
+
+#[test]
+fn a_directory_of_its_own_that_cannot_be_names_its_field() {
+    let pod = Pod::new([("data", empty())]);
+    for (path, told) in [
+        (
+            "/a/../b",
+            "workingDir \"/a/../b\" must not contain '..'; give another workingDir",
+        ),
+        (
+            "/",
+            "workingDir \"/\" must be no mount; give another workingDir",
+        ),
+    ] {
+        let made = MountTable::with_directory(&pod.volumes, root("one"), &[], path);
+        assert_eq!(made.err().unwrap().to_string(), told);
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{Leaf, Walk};
 use crate::fixture::{DIRECTORY, Pod, empty, files, get, host, mount, names, put, root};
-use crate::{FileKind, FsError, MountTable, Node};
+use crate::{FileKind, FsError, MountTable, Node, RootSpec};
 
 /// ```text
 /// /            scratch
@@ -122,6 +122,133 @@ fn absolute_links_start_at_the_containers_root() {
     assert_eq!(data.readlink_at("absolute"), Err(FsError::NotPermitted));
 }
 
+/// A container of an image, with a hostPath at /data and a file of the node beside both; and a path
+/// that leads to that file from as deep as links of the two lie, if anything leads above the root.
+fn of_an_image() -> (Pod, MountTable, String) {
+    let pod = Pod::with_host();
+    for folder in ["image/etc", "image/app/deep", "host/deep"] {
+        std::fs::create_dir_all(pod.path(folder)).unwrap();
+    }
+    std::fs::write(pod.path("image/etc/note"), "of the image").unwrap();
+    std::fs::write(pod.path("host/file"), "data").unwrap();
+    std::fs::write(pod.path("outside"), "of the node").unwrap();
+    let spec = RootSpec {
+        image: Some(pod.path("image")),
+        ..root("one")
+    };
+    let table = MountTable::new(&pod.volumes, spec, &[mount("host", "/data")]).unwrap();
+    let above = "../".repeat(30);
+    let out = format!("{above}{}", pod.path("outside").display());
+    (pod, table, out)
+}
+
+#[test]
+fn an_images_root_is_its_own_parent() {
+    let (pod, table, out) = of_an_image();
+    for (link, target) in [
+        ("image/top", ".."),
+        ("image/app/note", "../../../etc/note"),
+        ("image/app/deep/chain", "../../../app/note"),
+        ("image/app/data", "../../data/file"),
+        ("image/app/absolute", "/../../etc/note"),
+        ("image/app/nothing", "../../../nothing"),
+        ("image/app/out", out.as_str()),
+        ("host/root", "../.."),
+        ("host/deep/note", "../../../../etc/note"),
+        ("host/deep/out", out.as_str()),
+    ] {
+        symlink(target, pod.path(link)).unwrap();
+    }
+    let top = table.root();
+    for (path, expected) in [
+        ("top/etc/note", Ok("of the image")),
+        ("top/top/../etc/note", Ok("of the image")),
+        ("app/note", Ok("of the image")),
+        ("app/deep/chain", Ok("of the image")),
+        ("app/data", Ok("data")),
+        ("app/absolute", Ok("of the image")),
+        ("data/root/etc/note", Ok("of the image")),
+        ("data/root/data/file", Ok("data")),
+        ("data/deep/note", Ok("of the image")),
+        ("../etc/note", Ok("of the image")),
+        ("app/../../data/../../etc/note", Ok("of the image")),
+        ("app/nothing", Err(FsError::NoEntry)),
+        ("app/out", Err(FsError::NoEntry)),
+        ("data/deep/out", Err(FsError::NoEntry)),
+        (out.as_str(), Err(FsError::NoEntry)),
+        ("/etc/note", Err(FsError::NotPermitted)),
+    ] {
+        assert_eq!(get(&top, path), expected.map(str::to_owned), "{path}");
+    }
+    let above = top.open_at("../../app/..", true, &DIRECTORY).unwrap();
+    assert!(above.is_same_object(&top));
+    assert_eq!(above.path(), "/");
+
+    // Relative to a directory the result must lie in it.
+    let app = top.open_at("app", true, &DIRECTORY).unwrap();
+    for path in ["note", "deep/chain", "absolute", "out", "../app/note"] {
+        assert_eq!(get(&app, path), Err(FsError::NotPermitted), "{path}");
+    }
+}
+
+#[test]
+fn links_in_a_circle_over_an_images_root_end() {
+    let (pod, table, _) = of_an_image();
+    for (link, target) in [
+        ("image/loop", "../loop"),
+        ("image/app/one", "../../data/two"),
+        ("host/two", "../../../app/one"),
+        ("image/longer", "../longer/../longer"),
+    ] {
+        symlink(target, pod.path(link)).unwrap();
+    }
+    for number in 0..45 {
+        let link = pod.path(&format!("image/link{number}"));
+        symlink(format!("../../link{}", number + 1), link).unwrap();
+    }
+    symlink("etc/note", pod.path("image/link45")).unwrap();
+    let top = table.root();
+    for path in [
+        "loop",
+        "loop/x",
+        "app/one",
+        "data/two",
+        "data/two/x",
+        "longer",
+        "link5",
+    ] {
+        assert_eq!(get(&top, path), Err(FsError::Loop), "{path}");
+    }
+    assert_eq!(get(&top, "link6"), Ok("of the image".to_owned()));
+}
+
+#[test]
+fn what_is_no_image_has_nothing_above_its_root() {
+    let pod = Pod::with_host();
+    std::fs::create_dir_all(pod.path("image/etc")).unwrap();
+    std::fs::create_dir_all(pod.path("host/etc")).unwrap();
+    symlink("../etc", pod.path("image/link")).unwrap();
+    symlink("../etc", pod.path("host/link")).unwrap();
+    let of_image = || RootSpec {
+        image: Some(pod.path("image")),
+        ..root("image")
+    };
+    let on_root = [mount("host", "/")];
+    for (spec, mounts, expected) in [
+        (of_image(), &[][..], Ok(())),
+        // A volume that is mounted on the root of an image hides it.
+        (of_image(), &on_root[..], Err(FsError::NotPermitted)),
+        (root("volume"), &on_root[..], Err(FsError::NotPermitted)),
+    ] {
+        let name = spec.container.clone();
+        let table = MountTable::new(&pod.volumes, spec, mounts).unwrap();
+        for path in ["link", "../etc"] {
+            let opened = table.root().open_at(path, true, &DIRECTORY).map(drop);
+            assert_eq!(opened, expected, "{path} of {name} with {mounts:?}");
+        }
+    }
+}
+
 #[test]
 fn mount_points_are_listed_and_found_where_nothing_is_on_the_disk() {
     let (pod, table) = container();
@@ -207,18 +334,27 @@ fn path() -> impl Strategy<Value = String> {
         .prop_map(|(parts, slash)| format!("{}{}", parts.join("/"), if slash { "/" } else { "" }))
 }
 
-fn thing() -> impl Strategy<Value = Thing> {
+/// The target of a link of an image: as [`path`], from the root, or from above it.
+fn target() -> impl Strategy<Value = String> {
     prop_oneof![
-        4 => any::<bool>().prop_map(|mounted| Thing::Directory { mounted }),
-        1 => Just(Thing::File),
-        4 => path().prop_map(Thing::Link),
+        3 => path(),
+        2 => path().prop_map(|path| format!("../../../{path}")),
+        1 => path().prop_map(|path| format!("/{path}")),
     ]
 }
 
-fn plan() -> impl Strategy<Value = Plan> {
+fn thing(target: impl Strategy<Value = String>) -> impl Strategy<Value = Thing> {
+    prop_oneof![
+        4 => any::<bool>().prop_map(|mounted| Thing::Directory { mounted }),
+        1 => Just(Thing::File),
+        4 => target.prop_map(Thing::Link),
+    ]
+}
+
+fn plan(target: impl Strategy<Value = String>) -> impl Strategy<Value = Plan> {
     let at =
         prop::collection::vec(name(), 1..4).prop_map(|names| names.iter().collect::<PathBuf>());
-    prop::collection::vec((at, thing()), 1..14).prop_map(|things| {
+    prop::collection::vec((at, thing(target)), 1..14).prop_map(|things| {
         let mut plan = Plan::new();
         // Sorted by length, so that what is above comes first; below anything but a directory
         // nothing can be.
@@ -272,8 +408,8 @@ fn make(at: &Path, thing: &Thing) {
     }
 }
 
-/// The tree in one piece, and as a container with mounts.
-fn build(plan: &Plan) -> (Pod, MountTable) {
+/// The tree in one piece, and as a container with mounts, whose root is an image's or a volume.
+fn build(plan: &Plan, has_image: bool) -> (Pod, MountTable) {
     let pod = Pod::with(|scratch| {
         std::fs::create_dir(scratch.join("whole")).unwrap();
         std::fs::create_dir(scratch.join("root")).unwrap();
@@ -298,20 +434,27 @@ fn build(plan: &Plan) -> (Pod, MountTable) {
         }
         specs
     });
-    let mut mounts = vec![mount("root", "/")];
+    let spec = RootSpec {
+        image: has_image.then(|| pod.path("root")),
+        ..root("one")
+    };
+    let mut mounts = Vec::new();
+    if !has_image {
+        mounts.push(mount("root", "/"));
+    }
     for (path, thing) in plan {
         if matches!(thing, Thing::Directory { mounted: true }) {
             mounts.push(mount(&mount_name(path), &format!("/{}", path.display())));
         }
     }
-    let table = MountTable::new(&pod.volumes, root("one"), &mounts).unwrap();
+    let table = MountTable::new(&pod.volumes, spec, &mounts).unwrap();
     (pod, table)
 }
 
 /// What the kernel makes of a path that must stay below a directory: the mark, or the error.
-fn by_kernel(directory: &Path, path: &str) -> Result<i64, FsError> {
+fn by_kernel(directory: &Path, path: &str, rule: ResolveFlags) -> Result<i64, FsError> {
     let top = rustix::fs::open(directory, OFlags::PATH, Mode::empty()).unwrap();
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let resolve = rule | ResolveFlags::NO_MAGICLINKS;
     let found = loop {
         match rustix::fs::openat2(&top, path, OFlags::PATH, Mode::empty(), resolve) {
             // Somebody on this machine renamed or mounted something meanwhile, and the kernel
@@ -349,13 +492,28 @@ proptest! {
 
     #[test]
     fn mounts_resolve_like_one_tree_in_the_kernel(
-        plan in plan(),
+        plan in plan(path()),
         paths in prop::collection::vec(path(), 20),
     ) {
-        let (pod, table) = build(&plan);
-        let top = table.root();
+        let (pod, table) = build(&plan, false);
+        let (top, whole) = (table.root(), pod.path("whole"));
         for path in &paths {
-            prop_assert_eq!(by_table(&top, path), by_kernel(&pod.path("whole"), path), "{}", path);
+            let wanted = by_kernel(&whole, path, ResolveFlags::BENEATH);
+            prop_assert_eq!(by_table(&top, path), wanted, "{}", path);
+            prop_assert_eq!(walked(&table, path, false), walked(&table, path, true), "{}", path);
+        }
+    }
+
+    #[test]
+    fn an_image_and_mounts_resolve_like_one_root_in_the_kernel(
+        plan in plan(target()),
+        paths in prop::collection::vec(path(), 20),
+    ) {
+        let (pod, table) = build(&plan, true);
+        let (top, whole) = (table.root(), pod.path("whole"));
+        for path in &paths {
+            let wanted = by_kernel(&whole, path, ResolveFlags::IN_ROOT);
+            prop_assert_eq!(by_table(&top, path), wanted, "{}", path);
             prop_assert_eq!(walked(&table, path, false), walked(&table, path, true), "{}", path);
         }
     }

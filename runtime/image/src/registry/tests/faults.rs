@@ -127,7 +127,29 @@ async fn a_server_that_wants_tls_is_told_with_what_to_do() {
         for part in ["HTTP request", "name it with https://"] {
             assert!(error.contains(part) && !error.contains('<'), "{error}");
         }
+        // Pushing asks for heads first, which have no body.
+        let puller = Puller::new();
+        let error = pushed(&puller, &fake).await.expect_err("refused");
+        for part in ["HTTP request", "name it with https://"] {
+            assert!(error.contains(part) && !error.contains('<'), "{error}");
+        }
     }
+    // Of others it is not taken to be that.
+    fake.intercept(|asked| (asked.method == "HEAD").then(|| Reply::new(400)));
+    let error = pushed(&Puller::new(), &fake).await.expect_err("refused");
+    assert!(error.contains("it said no more"), "{error}");
+}
+
+/// What comes of pushing an image there.
+async fn pushed(puller: &Puller, fake: &Fake) -> Result<(), String> {
+    let lease = puller.store.lease().expect("a lease");
+    let target = testing::image(&puller.store, &lease, b"x");
+    let text = format!("{}/mine:1", fake.host);
+    let reference: Reference = text.parse().expect("a reference");
+    puller.store.name(&reference, &target).expect("named");
+    let (client, keyring, none) = (&puller.client, &puller.keyring, Progress::none());
+    let pushing = push::push(client, &puller.store, &lease, &reference, keyring, &none);
+    pushing.await.map(drop).map_err(|error| error.to_string())
 }
 
 /// What comes of a request that is answered with these bytes, and no more where `is_all`; and the

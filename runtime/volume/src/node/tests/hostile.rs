@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode};
 
-use crate::fixture::{CREATE, Pod, READ, WRITE, get, put, while_swapping};
-use crate::{FileKind, FsError, Node};
+use crate::fixture::{CREATE, Pod, READ, WRITE, get, mount, put, root, while_swapping};
+use crate::{FileKind, FsError, MountTable, Node, RootSpec};
 
 /// A hostPath at /data with the secret beside it on the node, and a guest inside.
 fn beside_a_secret() -> (Pod, Node) {
@@ -57,6 +57,42 @@ fn a_directory_swapped_for_a_link_leads_nowhere() {
             std::fs::rename(data.join("link"), data.join("dir")).unwrap();
         }
     }
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_above_an_images_root_leads_nowhere() {
+    let (pod, _) = beside_a_secret();
+    let data = pod.path("host");
+    std::fs::create_dir(pod.path("image")).unwrap();
+    std::fs::create_dir_all(data.join("dir/below")).unwrap();
+    std::fs::write(data.join("dir/file"), "public").unwrap();
+    let spec = RootSpec {
+        image: Some(pod.path("image")),
+        ..root("one")
+    };
+    let table = MountTable::new(&pod.volumes, spec, &[mount("host", "/data")]).unwrap();
+    let top = table.root();
+    let above = "../".repeat(30);
+    let outside = format!("{above}{}", pod.path("outside").display());
+    symlink(outside, data.join("link")).unwrap();
+    let seen = std::cell::Cell::new(0);
+    while_swapping(&data, "dir", "link", |round| {
+        let path = ["data/dir/file", "data/dir/below/../file"][round % 2];
+        match get(&top, path) {
+            Ok(content) => {
+                assert_eq!(content, "public");
+                seen.set(seen.get() + 1);
+            }
+            Err(error) => assert!(
+                matches!(
+                    error,
+                    FsError::NoEntry | FsError::NotDirectory | FsError::Busy
+                ),
+                "{error:?}"
+            ),
+        }
+    });
+    assert!(seen.get() > 0);
 }
 
 #[test]
