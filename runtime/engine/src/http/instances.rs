@@ -30,6 +30,9 @@ use crate::tiers::Slot;
 /// How many requests an instance serves, one after another: a pod's annotation.
 const REUSE: &str = "wasmpod.dev/http-reuse";
 
+/// A request, and how long a client may take over its body.
+pub(super) type Asked = Request<Upload<PatientBody<RequestBody>>>;
+
 /// An instance of a server.
 pub(super) struct Serving {
     store: Store<Guest>,
@@ -77,7 +80,7 @@ impl Serving {
     /// A trap, or a defect of ours; it serves no other request then.
     pub(super) async fn handle(
         &mut self,
-        mut request: Request<Upload<PatientBody<RequestBody>>>,
+        mut request: Box<Asked>,
         out: Out,
         pace: &Pace,
     ) -> wasmtime::Result<()> {
@@ -88,9 +91,17 @@ impl Serving {
         // As long as it is asked, where no field of it can hold that.
         let _head = fields::charge(&account, request.headers_mut(), target)?;
         let request = request.map(|body| ChargedBody::new(body, account));
+        // The guest's before anything is waited for, so that what waits does not hold it.
+        let guest = self.store.data_mut();
         match &self.handler {
-            Handler::P2(server) => p2::handle(&mut self.store, server, request, out).await,
-            Handler::P3(server) => p3::handle(&mut self.store, server, request, out, pace).await,
+            Handler::P2(server) => {
+                let asked = p2::give(guest, request, out)?;
+                p2::handle(&mut self.store, server, asked).await
+            }
+            Handler::P3(server) => {
+                let request = p3::give(guest, request)?;
+                p3::handle(&mut self.store, server, request, out, pace).await
+            }
         }
     }
 }

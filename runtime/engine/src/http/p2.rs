@@ -9,7 +9,7 @@ use wasmtime::component::{Linker, LinkerInstance, Resource};
 use wasmtime::{Store, StoreContextMut};
 use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::{self, HostOutgoingRequest as _, Scheme};
-use wasmtime_wasi_http::p2::types::HostResponseOutparam;
+use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use wasmtime_wasi_http::p2::{HeaderError, add_only_http_to_linker_async};
 use wasmtime_wasi_http::{Error, WasiHttpView as _};
 use wasmtime_wasi_io::streams::DynOutputStream;
@@ -79,16 +79,17 @@ fn write(
     Ok(Some(table.push_child(stream, body)?))
 }
 
-/// Has a server answer a request. Ends once its guest is done.
+/// A request that a guest has, and where its answer goes.
+pub(super) type Asked = (
+    Resource<HostIncomingRequest>,
+    Resource<HostResponseOutparam>,
+);
+
+/// Gives a guest a request.
 ///
 /// # Errors
-/// A trap, or a defect of ours.
-pub(super) async fn handle<B>(
-    store: &mut Store<Guest>,
-    server: &Proxy,
-    request: Request<B>,
-    out: Out,
-) -> wasmtime::Result<()>
+/// A defect of ours.
+pub(super) fn give<B>(guest: &mut Guest, request: Request<B>, out: Out) -> wasmtime::Result<Asked>
 where
     B: Body<Data = bytes::Bytes, Error = Error> + Send + 'static,
 {
@@ -99,9 +100,20 @@ where
             drop(out.send(head.map_err(|code| Error::from(error::shortened_p2(code)))));
         }),
     };
-    let guest = store.data_mut();
     let request = guest.http().new_incoming_request(Scheme::Http, request)?;
     let out = guest.table.push(out)?;
+    Ok((request, out))
+}
+
+/// Has a server answer a request. Ends once its guest is done.
+///
+/// # Errors
+/// A trap.
+pub(super) async fn handle(
+    store: &mut Store<Guest>,
+    server: &Proxy,
+    (request, out): Asked,
+) -> wasmtime::Result<()> {
     let handler = server.wasi_http_incoming_handler();
     handler.call_handle(store, request, out).await
 }

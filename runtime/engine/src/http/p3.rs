@@ -76,25 +76,35 @@ fn add_setters(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     )
 }
 
+/// Gives a guest a request.
+///
+/// # Errors
+/// A defect of ours.
+pub(super) fn give<B>(
+    guest: &mut Guest,
+    request: Request<B>,
+) -> wasmtime::Result<Resource<p3::Request>>
+where
+    B: Body<Data = bytes::Bytes, Error = Error> + Send + 'static,
+{
+    let hooks = guest.http().hooks;
+    // What the guest says of having read it is of no use to the client.
+    let (request, _) = p3::Request::from_http(hooks, with_target(request));
+    Ok(guest.table.push(request)?)
+}
+
 /// Has a server answer a request. Ends once nothing of its guest is under way, and its body needs
 /// the guest no more: it is whole, or sent. It may be a stream of the host's, which goes on by itself.
 ///
 /// # Errors
 /// A trap, a body of which nothing more comes, or a defect of ours.
-pub(super) async fn handle<B>(
+pub(super) async fn handle(
     store: &mut Store<Guest>,
     server: &Service,
-    request: Request<B>,
+    request: Resource<p3::Request>,
     out: Out,
     pace: &Pace,
-) -> wasmtime::Result<()>
-where
-    B: Body<Data = bytes::Bytes, Error = Error> + Send + 'static,
-{
-    let hooks = store.data_mut().http().hooks;
-    // What the guest says of having read it is of no use to the client.
-    let (request, _) = p3::Request::from_http(hooks, with_target(request));
-    let request = store.data_mut().table.push(request)?;
+) -> wasmtime::Result<()> {
     // So called it traps once nothing is left that could wake the guest; `run_concurrent` waits.
     let handler = server.wasi_http_handler().func_handle();
     let (answered,) = handler.call_async(&mut *store, (request,)).await?;
@@ -133,10 +143,10 @@ async fn go_on(
     match first {
         Poll::Ready(ended) => {
             ended?;
-            Ok(give(answer, out, true))
+            Ok(hand_out(answer, out, true))
         }
         Poll::Pending => {
-            let gone = give(answer, out, false);
+            let gone = hand_out(answer, out, false);
             ending.await?;
             Ok(gone)
         }
@@ -145,7 +155,7 @@ async fn go_on(
 
 /// Gives out an answer. Gives the end of its body, unless it `may_be_whole` and is: then an answer
 /// without a body, or with a short one, needs its guest no more.
-fn give(answer: Unsent, out: Out, may_be_whole: bool) -> Option<Gone> {
+fn hand_out(answer: Unsent, out: Out, may_be_whole: bool) -> Option<Gone> {
     let (head, gone) = match answer {
         Ok((mut answer, gone)) => {
             let is_whole = may_be_whole && answer.body_mut().take_early();

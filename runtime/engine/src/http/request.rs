@@ -30,7 +30,7 @@ use super::answer::{
     AnswerBody, Course, Head, Out, Uncut, drain, status_of, text, withhold, without_text,
 };
 use super::deadline::Upload;
-use super::instances::Serving;
+use super::instances::{self, Serving};
 use super::length::Measured;
 use super::limits;
 use super::patience::PatientBody;
@@ -151,7 +151,7 @@ impl Server {
     async fn handle(
         self: Arc<Self>,
         asked: Arc<Asked>,
-        request: Request<RequestBody>,
+        request: Box<instances::Asked>,
         out: Out,
         course: Arc<Course>,
     ) -> bool {
@@ -170,15 +170,11 @@ impl Server {
 
     async fn try_handle(
         &self,
-        request: Request<RequestBody>,
+        request: Box<instances::Asked>,
         out: Out,
         course: Arc<Course>,
     ) -> wasmtime::Result<()> {
         let mut instance: Serving = self.instance().await?;
-        let request = request.map(|body| {
-            let body = PatientBody::new(body, limits::STALLED).at_least(limits::UPLOAD);
-            Upload::new(body, Arc::clone(&course))
-        });
         // Dropped before the instance is, in whichever way this ends: the body of its answer, which
         // ends with it, is then known not to be whole.
         let mut uncut = Uncut::new(Arc::clone(&course));
@@ -222,6 +218,11 @@ impl Running {
             method: request.method().clone(),
             uri: request.uri().clone(),
         });
+        // Behind a pointer, as each future on its way would hold it once more.
+        let request = Box::new(request.map(|body| {
+            let body = PatientBody::new(body, limits::STALLED).at_least(limits::UPLOAD);
+            Upload::new(body, Arc::clone(&course))
+        }));
         let (out, head) = oneshot::channel();
         let guest =
             Arc::clone(&server).handle(Arc::clone(&asked), request, out, Arc::clone(&course));
