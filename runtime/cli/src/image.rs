@@ -6,6 +6,7 @@ mod inspect;
 mod local;
 mod progress;
 mod transfer;
+mod whole;
 
 use std::io::Write as _;
 use std::path::PathBuf;

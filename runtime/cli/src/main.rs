@@ -83,7 +83,8 @@ fn causes(error: &anyhow::Error) -> String {
     let mut causes = error.chain().map(ToString::to_string);
     let mut text = causes.next().unwrap_or_default();
     for cause in causes.filter(|cause| !cause.is_empty()) {
-        if !text.ends_with(&cause) {
+        // Some say what to do after it.
+        if !text.contains(&cause) {
             text.push_str(": ");
             text.push_str(&cause);
         }
@@ -103,6 +104,12 @@ mod tests {
         source: io::Error,
     }
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("no room for f: {source}; free some")]
+    struct NoRoom {
+        source: io::Error,
+    }
+
     #[test]
     fn no_cause_is_told_twice() {
         let source = || io::Error::from(io::ErrorKind::NotFound);
@@ -113,6 +120,10 @@ mod tests {
             (
                 unread().context("no image"),
                 format!("no image: cannot read f: {words}"),
+            ),
+            (
+                anyhow::Error::from(NoRoom { source: source() }).context("cannot pack"),
+                format!("cannot pack: no room for f: {words}; free some"),
             ),
             (
                 anyhow::Error::from(source()).context("cannot open g"),

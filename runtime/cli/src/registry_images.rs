@@ -491,7 +491,7 @@ fn program(image: &Image, root: Option<&PathBuf>, meant: ProgramWant) -> Result<
     let search = meant.path.or(config.variable("PATH"));
     let working_dir = meant.working_dir.as_ref().unwrap_or(&config.working_dir);
     let found = root::program(root, &word, search.as_deref(), working_dir);
-    match found.map_err(|error| error.to_string())? {
+    match found.map_err(|error| format!("exec: {word:?}: {error}"))? {
         None => Err(format!("exec: {word:?}: no such file in the image")),
         Some(program) => match program.kind {
             ProgramKind::Wasm => Ok(program.path),

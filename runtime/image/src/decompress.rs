@@ -9,6 +9,9 @@ use crate::manifest::media::Compression;
 /// The longest frame that is skipped in zstd, in bytes: they carry tables of contents.
 const SKIPPED_FRAME: u64 = 64 << 20;
 
+/// How many bytes tell how something is compressed.
+const MAGIC: u64 = 4;
+
 /// More than is allowed, on its way through an error of the standard library.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("more than {limit} {what}")]
@@ -43,8 +46,19 @@ pub(crate) fn reader<'a>(content: impl Read + 'a, compression: Compression) -> B
     }
 }
 
+/// How something is compressed, told by its first bytes, and all of it.
+///
+/// # Errors
+/// When its beginning cannot be read.
+pub(crate) fn told<R: Read>(mut content: R) -> io::Result<(Compression, impl Read + use<R>)> {
+    let mut start = Vec::new();
+    content.by_ref().take(MAGIC).read_to_end(&mut start)?;
+    let compression = told_by(&start);
+    Ok((compression, io::Cursor::new(start).chain(content)))
+}
+
 /// How something is compressed that begins so.
-pub(crate) fn told_by(start: &[u8]) -> Compression {
+fn told_by(start: &[u8]) -> Compression {
     match start {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         // A frame, or one that is skipped.

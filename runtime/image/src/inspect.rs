@@ -190,7 +190,7 @@ fn in_root(
             ProgramKind::Other => "no wasm file",
         },
         Ok(None) => "not among its files",
-        Err(error) => return Ok(Err(error.to_string())),
+        Err(error) => return Ok(Err(format!("its program {word:?}: {error}"))),
     };
     Ok(Err(format!("its program {word:?} is {what}")))
 }

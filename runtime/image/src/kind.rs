@@ -85,6 +85,9 @@ pub enum KindError {
         /// Digests of the configuration.
         diff_ids: usize,
     },
+    /// There is no image in the index at all.
+    #[error("it is an empty index, with no image in it: build or push it anew")]
+    Empty,
     /// No image of the index is for us.
     #[error("it has no image for wasm or for {machine}, only for {platforms}")]
     NoPlatform {
@@ -233,15 +236,18 @@ pub fn choose(index: &Index) -> Result<&Descriptor, KindError> {
     match best.min_by_key(|(rank, _)| *rank) {
         Some((_, entry)) => Ok(entry),
         None => {
-            let platforms = index.manifests.iter().filter(is_image);
-            let platforms: Vec<String> = platforms
+            let images = index.manifests.iter().filter(is_image);
+            if images.clone().next().is_none() {
+                return Err(KindError::Empty);
+            }
+            let platforms: Vec<String> = images
                 .filter_map(|entry| entry.platform.as_ref().map(Platform::to_string))
                 .take(16)
                 .collect();
             Err(KindError::NoPlatform {
                 machine: format!("linux/{}", machine()),
                 platforms: match platforms.is_empty() {
-                    true => "nothing".to_owned(),
+                    true => "platforms that it does not name".to_owned(),
                     false => platforms.join(", "),
                 },
             })
@@ -392,7 +398,10 @@ mod tests {
                 &["windows/amd64", "linux/s390x"],
                 "only for windows/amd64, linux/s390x",
             ),
-            (&[], "only for nothing"),
+            (
+                &[],
+                "it is an empty index, with no image in it: build or push it anew",
+            ),
         ];
         for (platforms, wanted) in cases {
             let chosen = chosen(platforms);

@@ -70,6 +70,17 @@ pub enum RootError {
     },
 }
 
+/// Why it cannot be told what the program of a root is.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// Its name leads to links, and they to each other.
+    #[error("its symbolic links lead in a circle")]
+    Circle,
+    /// The system refused something.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
 /// The name of the root that these layers make, which are what the configuration says: another that
 /// says something else of them is not believed for what one said before.
 pub fn key(layers: &[Descriptor], diff_ids: &[Digest]) -> String {
@@ -189,6 +200,10 @@ fn fill(
         }
         let content = store.blob(&layer.digest)?;
         let unpacked = unpacker.layer(content, layer.size, compression, diff_id);
+        // What broke it may have been the disk.
+        if matches!(unpacked, Err(UnpackError::Broken)) && store.is_changed(&layer.digest)? {
+            return Err(StoreError::Changed(layer.digest.clone()).into());
+        }
         unpacked.map_err(failed(layer))?;
     }
     Ok(unpacker.skipped().clone())
@@ -199,16 +214,16 @@ fn fill(
 /// Nothing where there is none.
 ///
 /// # Errors
-/// When the root cannot be read.
+/// When the root cannot be read, or nothing is found but links in a circle.
 pub fn program(
     root: &Path,
     word: &str,
     search: Option<&str>,
     working_dir: &str,
-) -> io::Result<Option<Program>> {
+) -> Result<Option<Program>, ProgramError> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, root, flags, Mode::empty())?;
-    let mut candidates = Vec::new();
+    let root = openat(CWD, root, flags, Mode::empty()).map_err(io::Error::from)?;
+    let (mut candidates, mut is_circle) = (Vec::new(), false);
     if !word.contains('/') {
         let search = search.unwrap_or(PATH);
         let folders = search.split(':').filter(|folder| folder.starts_with('/'));
@@ -222,15 +237,22 @@ pub fn program(
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = match open_inside(&root, &candidate, flags) {
             // There is none, or cannot be one.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => continue,
-            other => other?,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => continue,
+            Err(Errno::LOOP) => {
+                is_circle = true;
+                continue;
+            }
+            other => other.map_err(io::Error::from)?,
         };
         let file = File::from(file);
         if file.metadata()?.is_file() {
-            return opened(&file).map(Some);
+            return Ok(Some(opened(&file)?));
         }
     }
-    Ok(None)
+    match is_circle {
+        true => Err(ProgramError::Circle),
+        false => Ok(None),
+    }
 }
 
 fn opened(file: &File) -> io::Result<Program> {
@@ -325,6 +347,27 @@ mod tests {
         drop(lease);
         assert_eq!(store.collect().expect("collected").roots, 1);
         assert!(!first.path.exists());
+    }
+
+    #[test]
+    fn links_in_a_circle_are_told_where_nothing_else_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let link = |path: &str, target: &str| {
+            std::os::unix::fs::symlink(target, folder.path().join(path)).expect("made");
+        };
+        for directory in ["bin", "sbin"] {
+            fs::create_dir(folder.path().join(directory)).expect("made");
+        }
+        link("round", "/bin/around");
+        link("bin/around", "../round");
+        link("sbin/run", "run");
+        fs::write(folder.path().join("bin/run"), b"\0asm").expect("written");
+        for word in ["/round", "around", "/round/x", "/sbin/run"] {
+            let found = program(folder.path(), word, None, "/");
+            assert!(matches!(found, Err(ProgramError::Circle)), "{word}");
+        }
+        let found = program(folder.path(), "run", None, "/").expect("readable");
+        assert_eq!(found.map(|it| it.kind), Some(ProgramKind::Wasm));
     }
 
     #[test]
@@ -437,6 +480,11 @@ mod tests {
         let error = unpack(&store, &lease, &layers, &[], &none).expect_err("refused");
         let is_told = matches!(error, RootError::Store(StoreError::Changed(_)));
         assert!(is_told, "{error}");
+        // Nor is the image blamed for it where the configuration says what it is.
+        fs::write(store.blob_path(&layers[0].digest), [7; 1024]).expect("written");
+        let error = unpack(&store, &lease, &layers, &[Digest::of(&right)], &none);
+        let is_told = matches!(error, Err(RootError::Store(StoreError::Changed(_))));
+        assert!(is_told, "{error:?}");
         fs::write(store.blob_path(&layers[0].digest), right).expect("written");
         unpack(&store, &lease, &layers, &[], &none).expect("unpacked");
     }

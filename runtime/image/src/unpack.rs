@@ -71,7 +71,7 @@ pub enum UnpackError {
     /// The system refused something.
     #[error("cannot unpack {path:?}: {source}")]
     Io {
-        /// The path in the layer; empty for the layer itself.
+        /// The path in the layer; `/` for the layer itself.
         path: String,
         /// What the system, or the decompressor, said.
         source: io::Error,
@@ -83,6 +83,21 @@ pub enum UnpackError {
         path: String,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// A layer that is no tar, or only its beginning.
+    #[error(
+        "it is not what its media type says, or was cut: build the image anew, or push it again from where it is whole"
+    )]
+    Broken,
+    /// A file where an entry needs a directory.
+    #[error(
+        "{file:?} is a file in a lower layer, or before it in this one, so that {path:?} has no place: build the image anew, with an entry for the directory before what is in it"
+    )]
+    InTheWay {
+        /// The path of the entry.
+        path: String,
+        /// That of the file.
+        file: String,
     },
     /// An entry of a sort that we do not read.
     #[error("the layer's entry {path:?} is {what}: rebuild the image with another tool")]
@@ -140,8 +155,9 @@ impl Unpacker {
         })
     }
 
-    /// Unpacks a layer over those before it; `size` is what it has compressed. Its tar is held
-    /// against `diff_id`, where the configuration tells one.
+    /// Unpacks a layer over those before it; `size` is what it has compressed. How, the first bytes of
+    /// one tell whose type says that it is compressed, as containerd has it: some are not as they say.
+    /// Its tar is held against `diff_id`, where the configuration tells one.
     ///
     /// # Errors
     /// [`UnpackError`]; the directory is of no use then.
@@ -156,7 +172,13 @@ impl Unpacker {
             .saturating_mul(self.bounds.ratio)
             .max(self.bounds.ratio_free);
         let algorithm = diff_id.map(Digest::algorithm);
-        let reader = decompress::reader(content, compression);
+        let reader = match compression {
+            Compression::None => decompress::reader(content, compression),
+            _ => {
+                let (told, content) = decompress::told(content).map_err(|e| failed(&[], e))?;
+                decompress::reader(content, told)
+            }
+        };
         let mut archive = tar::Archive::new(Meter::new(reader, limit, algorithm));
         self.entries(&mut archive)?;
         let mut meter = archive.into_inner();
@@ -218,7 +240,13 @@ impl Unpacker {
             } => {
                 let left = self.bounds.files.saturating_sub(self.files);
                 let file = self.place.file(parents, name, mode).map_err(told)?;
-                self.files += copy(content, &file, left).map_err(told)?;
+                self.files += copy(content, &file, left).map_err(|error| {
+                    // It is all of the layer that is broken, wherever that shows.
+                    match is_of_content(&error) {
+                        true => failed(&[], error),
+                        false => told(error),
+                    }
+                })?;
                 place::set_modified(&file, modified);
                 Ok(())
             }
@@ -260,10 +288,29 @@ fn failed(path: &[OsString], source: io::Error) -> UnpackError {
             limit: over.limit,
         };
     }
-    UnpackError::Io {
-        path: path::shown(path),
-        source,
+    if let Some(place::InTheWay(file)) = source.get_ref().and_then(|it| it.downcast_ref()) {
+        return UnpackError::InTheWay {
+            path: path::shown(path),
+            file: file.clone(),
+        };
     }
+    let path = match path.is_empty() {
+        true if is_of_content(&source) => return UnpackError::Broken,
+        true => "/".to_owned(),
+        false => path::shown(path),
+    };
+    UnpackError::Io { path, source }
+}
+
+/// Whether a decompressor or the reader of tars said it, and not the system: in their words is what they
+/// read, whatever it is.
+fn is_of_content(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    let is_of_content = matches!(
+        error.kind(),
+        InvalidData | InvalidInput | Other | UnexpectedEof
+    );
+    is_of_content && error.raw_os_error().is_none()
 }
 
 #[cfg(test)]

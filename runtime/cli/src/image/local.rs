@@ -1,16 +1,18 @@
 //! What `wasmpod image` does without a registry: pack, ls, tag, rm, import, export.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write};
+use std::io::{BufWriter, IsTerminal as _};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use image::kind::Kind;
 use image::pack::Parcel;
+use image::pull::Image;
 use image::store::Record;
 use image::{Reference, archive, pack, pull};
 use serde_json::json;
 
+use super::whole::Whole;
 use super::{Room, listed, say, size, table};
 use crate::options::{Export, Import, Ls, Pack, Rm, Tag};
 
@@ -172,19 +174,23 @@ pub(super) fn export(room: &Room, options: &Export) -> anyhow::Result<()> {
             images.push((name, image));
         }
     }
-    let writer: Box<dyn Write> = match &options.output {
-        Some(path) => {
-            let file = File::create(path);
-            Box::new(file.with_context(|| format!("cannot make {}", path.display()))?)
-        }
+    match &options.output {
+        Some(path) => export_to(room, &images, path),
         None if std::io::stdout().is_terminal() => {
             bail!("an archive is not for terminals: name a file with --output, or use a pipe")
         }
-        None => Box::new(std::io::stdout().lock()),
-    };
-    Ok(archive::export(
-        &room.store,
-        &images,
-        BufWriter::new(writer),
-    )?)
+        None => {
+            let writer = BufWriter::new(std::io::stdout().lock());
+            Ok(archive::export(&room.store, &images, writer)?)
+        }
+    }
+}
+
+/// The same to a file, which stays what it was where that fails.
+fn export_to(room: &Room, images: &[(Reference, Image)], path: &Path) -> anyhow::Result<()> {
+    let whole = Whole::begin(path);
+    let whole = whole.with_context(|| format!("cannot make {}", path.display()))?;
+    archive::export(&room.store, images, BufWriter::new(whole.file()))?;
+    let kept = whole.keep();
+    kept.with_context(|| format!("cannot write {}", path.display()))
 }

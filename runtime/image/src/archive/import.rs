@@ -19,9 +19,6 @@ use crate::reference::Reference;
 use crate::store::{self, Lease, Store};
 use crate::{kind, limits};
 
-/// How many bytes tell how an archive is compressed.
-const MAGIC: u64 = 4;
-
 /// An image of `docker save`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -148,12 +145,10 @@ fn given(mut found: Found, name: &Reference) -> Result<Found, ArchiveError> {
     Ok(found)
 }
 
-fn read_tar(members: &mut Members<'_>, mut reader: impl Read) -> Result<(), ArchiveError> {
-    let mut start = Vec::new();
-    let read = reader.by_ref().take(MAGIC).read_to_end(&mut start);
-    read.map_err(failed("read the archive"))?;
-    let compression = decompress::told_by(&start);
-    let whole = BufReader::new(start.as_slice().chain(reader));
+fn read_tar(members: &mut Members<'_>, reader: impl Read) -> Result<(), ArchiveError> {
+    let told = decompress::told(reader);
+    let (compression, whole) = told.map_err(failed("read the archive"))?;
+    let whole = BufReader::new(whole);
     match compression {
         Compression::None => members.read_tar(whole),
         packed => members.read_tar(Bounded::new(whole, packed)),

@@ -107,12 +107,17 @@ impl Pending {
             path: path::shown(&path),
             what,
         };
-        let mode = header.mode().map_err(|e| failed(&path, e))?;
+        // What the library says of them has bytes of the layer in it.
+        let mode = header
+            .mode()
+            .map_err(|_| refused("of a mode that is no number"))?;
         let modified = header.mtime().unwrap_or_default();
         let link = self
             .link
             .or_else(|| header.link_name_bytes().map(|link| link.into_owned()));
-        let size = header.entry_size().map_err(|e| failed(&path, e))?;
+        let size = header
+            .entry_size()
+            .map_err(|_| refused("of a size that is no number"))?;
         let what = match header.entry_type() {
             // A size that others read otherwise would let them see other files than we do.
             _ if self.size.is_some_and(|told| told != size) => {

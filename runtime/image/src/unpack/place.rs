@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT,
-    chmodat, fchmod, futimens, linkat, mkdirat, openat, openat2, statat, symlinkat, unlinkat,
+    chmodat, fchmod, futimens, linkat, mkdirat, openat, openat2, readlinkat, statat, symlinkat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -21,6 +22,14 @@ use crate::limits;
 
 /// How often a path is opened while others rename.
 const TRIES: u32 = 64;
+
+/// The most links to nothing that are followed on the way to a directory; the kernel has the same.
+const LINKS: u32 = 40;
+
+/// A file where a directory should be, on its way through an error of the standard library.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is a file")]
+pub(super) struct InTheWay(pub(super) String);
 
 /// A root.
 pub(super) struct Place {
@@ -184,23 +193,84 @@ impl Place {
         Ok(())
     }
 
-    /// The directory at a path, made where it is missing.
+    /// The directory at a path, made where it is missing, that which a link leads to as well.
     fn parent(&mut self, path: &[OsString]) -> io::Result<OwnedFd> {
         let mut there = path.len();
         let mut directory = loop {
             match self.opened(path.get(..there).unwrap_or_default()) {
                 Err(error) if there > 0 && error.kind() == io::ErrorKind::NotFound => there -= 1,
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                    return Err(self.in_the_way(path, error));
+                }
                 other => break other?,
             }
         };
-        for length in there + 1..=path.len() {
-            let until = path.get(..length).unwrap_or_default();
-            let name = until.last().map(OsString::as_os_str).unwrap_or_default();
-            self.count()?;
-            self.make_directory(&directory, name)?;
-            directory = self.opened(until)?;
+        if there == path.len() {
+            return Ok(directory);
+        }
+        let (mut path, mut links) = (path.to_vec(), 0);
+        while let Some(name) = path.get(there) {
+            let until = path.get(..=there).unwrap_or_default();
+            match self.opened(until) {
+                Ok(next) => {
+                    directory = next;
+                    there += 1;
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(self.in_the_way(until, error));
+                }
+                Err(_) if kind(&directory, name)?.is_none() => {
+                    self.count()?;
+                    self.make_directory(&directory, name)?;
+                }
+                // What has a name and leads to nothing is a link.
+                Err(_) if links == LINKS => return Err(Errno::LOOP.into()),
+                Err(_) => {
+                    links += 1;
+                    let target = readlinkat(&directory, name, Vec::new())?;
+                    (path, there) = self.followed(&path, there, target.as_bytes())?;
+                    directory = self.opened(path.get(..there).unwrap_or_default())?;
+                }
+            }
         }
         Ok(directory)
+    }
+
+    /// A path with a link's target in the link's place, and how many of its names are there in any
+    /// case. The target's names count: a small layer could have us follow long links for ever.
+    fn followed(
+        &mut self,
+        path: &[OsString],
+        at: usize,
+        target: &[u8],
+    ) -> io::Result<(Vec<OsString>, usize)> {
+        let there = if target.starts_with(b"/") { 0 } else { at };
+        let mut followed = path.get(..there).unwrap_or_default().to_vec();
+        let names = target.split(|byte| *byte == b'/');
+        for name in names.filter(|name| !name.is_empty() && *name != b".") {
+            self.count()?;
+            followed.push(OsStr::from_bytes(name).to_owned());
+        }
+        followed.extend(path.iter().skip(at + 1).cloned());
+        match followed.len() > limits::DEPTH {
+            true => Err(too_deep()),
+            false => Ok((followed, there)),
+        }
+    }
+
+    /// The error of a path that has a file on it, with which one that is.
+    fn in_the_way(&self, path: &[OsString], error: io::Error) -> io::Error {
+        let is_file = |length: &usize| {
+            let opened = self.opened(path.get(..*length).unwrap_or_default());
+            opened.is_err_and(|error| error.kind() == io::ErrorKind::NotADirectory)
+        };
+        match (1..=path.len()).find(is_file) {
+            Some(length) => {
+                let file = path.get(..length).unwrap_or_default();
+                io::Error::other(InTheWay(super::path::shown(file)))
+            }
+            None => error,
+        }
     }
 
     fn opened(&self, path: &[OsString]) -> io::Result<OwnedFd> {
@@ -217,9 +287,7 @@ impl Place {
     /// whoever walks it later need not fear for its stack.
     fn make_directory(&self, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
         if depth(parent)?.saturating_sub(self.above) >= limits::DEPTH {
-            return Err(io::Error::other(
-                "directories deeper than any that are of use",
-            ));
+            return Err(too_deep());
         }
         Ok(mkdirat(parent, name, Mode::from_raw_mode(0o755))?)
     }
@@ -269,6 +337,10 @@ pub(super) fn set_modified(file: &File, seconds: u64) {
             last_modification: modified,
         },
     );
+}
+
+fn too_deep() -> io::Error {
+    io::Error::other("directories deeper than any that are of use")
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{Entry, gzip, tar};
+use crate::testing::{Entry, gzip, tar, zstd};
 
 fn unpack(layers: &[Vec<u8>]) -> (tempfile::TempDir, Result<Skipped, UnpackError>) {
     unpack_within(layers, Bounds::default())
@@ -105,8 +105,158 @@ fn whiteouts_and_links_mean_what_they_say() {
 }
 
 #[test]
+fn what_a_link_to_nothing_leads_to_is_made() {
+    let lower = tar(&[
+        Entry::Link("lib", "usr/lib"),
+        Entry::Link("a/far", "/var/../srv/./one"),
+        Entry::Link("a/up", "../../../up"),
+        Entry::Link("first", "second/below"),
+        Entry::Link("second", "third"),
+        Entry::Link("usr/self", "below/self"),
+    ]);
+    let upper = tar(&[
+        Entry::File("lib/x", b"1"),
+        Entry::File("lib/y", b"2"),
+        Entry::File("a/far/x", b"3"),
+        Entry::File("a/up/b/x", b"4"),
+        Entry::Directory("first/d"),
+        Entry::File("first/x", b"5"),
+        Entry::File("usr/self/x", b"6"),
+    ]);
+    let (folder, result) = unpack(&[lower, upper]);
+    result.expect("unpacked");
+    let wanted = [
+        "a/",
+        "a/far -> /var/../srv/./one",
+        "a/up -> ../../../up",
+        "first -> second/below",
+        "lib -> usr/lib",
+        "second -> third",
+        "srv/",
+        "srv/one/",
+        "srv/one/x=3",
+        "third/",
+        "third/below/",
+        "third/below/d/",
+        "third/below/x=5",
+        "up/",
+        "up/b/",
+        "up/b/x=4",
+        "usr/",
+        "usr/below/",
+        "usr/below/self/",
+        "usr/below/self/x=6",
+        "usr/lib/",
+        "usr/lib/x=1",
+        "usr/lib/y=2",
+        "usr/self -> below/self",
+        "var/",
+    ];
+    assert_eq!(listed(&folder), wanted);
+}
+
+#[test]
+fn links_to_nothing_are_bounded() {
+    let long = "d/".repeat(40);
+    let cases = [
+        ("l", "l", "", 100),
+        ("l", "missing/../l", "", 100),
+        ("l", long.as_str(), "entries", 30),
+        ("l", long.as_str(), "entries", 60),
+    ];
+    for (link, target, wanted, entries) in cases {
+        let layer = tar(&[Entry::Link(link, target), Entry::File("l/x", b"")]);
+        let bounds = Bounds {
+            entries,
+            ..Bounds::default()
+        };
+        let (_folder, result) = unpack_within(&[layer], bounds);
+        let error = result.expect_err(target).to_string();
+        assert!(error.contains(wanted), "{target}: {error}");
+    }
+}
+
+#[test]
+fn a_file_where_a_directory_should_be_is_named() {
+    let files = tar(&[Entry::File("d", b"x"), Entry::Link("link", "d")]);
+    for (path, file) in [
+        ("d/x", "d"),
+        ("d/x/y", "d"),
+        ("./d/x/", "d"),
+        ("link/x", "link"),
+    ] {
+        let (_folder, result) = unpack(&[files.clone(), tar(&[Entry::Directory(path)])]);
+        let error = result.expect_err(path).to_string();
+        let told = format!("{file:?} is a file in a lower layer");
+        let place = path.trim_matches(['.', '/']);
+        let place = format!("{place:?} has no place");
+        assert!(error.contains(&told) && error.contains(&place), "{error}");
+    }
+}
+
+#[test]
+fn the_first_bytes_tell_how_a_layer_is_compressed() {
+    let plain = tar(&[Entry::File("a", b"x")]);
+    let forms = [plain.clone(), gzip(&plain), zstd(&plain)];
+    for (form, layer) in forms.iter().enumerate() {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut unpacker =
+                Unpacker::new(folder.path(), Bounds::default()).expect("an unpacker");
+            let diff_id = Digest::of(&plain);
+            let size = layer.len() as u64;
+            let result = unpacker.layer(layer.as_slice(), size, compression, Some(&diff_id));
+            // What says that it is plain is.
+            let wanted = form == 0 || compression != Compression::None;
+            assert_eq!(result.is_ok(), wanted, "{form} {compression:?}: {result:?}");
+        }
+    }
+}
+
+#[test]
+fn a_layer_that_is_broken_is_told_so_without_its_bytes() {
+    let whole = tar(&[Entry::File("a", &[b'x'; 2000]), Entry::File("b", b"y")]);
+    let packed = gzip(&whole);
+    let noise = (0..4000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()[0]);
+    let noise = gzip(&tar(&[Entry::File("noise", &noise.collect::<Vec<u8>>())]));
+    let mut no_number = whole.clone();
+    no_number[148..156].copy_from_slice(&[0xff; 8]);
+    let mut no_deflate = packed.clone();
+    no_deflate[10..].fill(0xff);
+    let cases = [
+        ("text", b"no tar at all".repeat(100), Compression::Gzip),
+        ("bytes", vec![0x9c; 1024], Compression::None),
+        ("no number", no_number, Compression::None),
+        ("cut in a file", whole[..1000].to_vec(), Compression::None),
+        ("cut in a header", whole[..100].to_vec(), Compression::None),
+        ("cut gzip", packed[..12].to_vec(), Compression::Gzip),
+        (
+            "cut gzip in a file",
+            noise[..noise.len() / 2].to_vec(),
+            Compression::Gzip,
+        ),
+        ("no deflate", no_deflate, Compression::Gzip),
+        ("cut zstd", zstd(&whole)[..6].to_vec(), Compression::Zstd),
+    ];
+    for (what, layer, compression) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut unpacker = Unpacker::new(folder.path(), Bounds::default()).expect("an unpacker");
+        let result = unpacker.layer(layer.as_slice(), layer.len() as u64, compression, None);
+        let error = result.expect_err(what);
+        assert!(matches!(error, UnpackError::Broken), "{what}: {error}");
+    }
+}
+
+#[test]
 fn nothing_leads_out_of_the_root() {
-    let cases: [(&str, Vec<Entry<'_>>); 8] = [
+    let cases: [(&str, Vec<Entry<'_>>); 9] = [
+        (
+            "link to nothing outside",
+            vec![
+                Entry::Link("l", "../../beside/../new"),
+                Entry::File("l/x", b"x"),
+            ],
+        ),
         ("dots", vec![Entry::File("../out", b"x")]),
         ("dots inside", vec![Entry::File("a/../../out", b"x")]),
         (
