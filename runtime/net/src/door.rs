@@ -233,11 +233,9 @@ async fn open_one(
         }
         Err(error) => {
             drop(record);
-            let has_no_such = matches!(
-                error,
-                Failure::Bind(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT)
-            );
-            let is_quiet = has_no_such || is_own && matches!(error, Failure::Bind(_));
+            let errno = error.errno();
+            let has_no_such = matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT));
+            let is_quiet = has_no_such || is_own && errno.is_some();
             if wanted.optional && is_quiet {
                 if is_own && has_no_such {
                     pod.fabric.doors_v6.store(false, Ordering::Relaxed);

@@ -233,6 +233,18 @@ impl PodNet {
         doors.sort_by_key(|door| (door.port, door.protocol, door.host));
         doors
     }
+
+    /// Where the outside finds who listens at a TCP port of the pod's first address: there, or
+    /// where the door of that address has moved. Nothing for a pod without addresses.
+    pub fn found_at(&self, port: u16) -> Option<SocketAddr> {
+        let own = SocketAddr::new(*self.addresses().first()?, port);
+        let open = self.pod.open_doors.lock();
+        let mut doors = open.iter();
+        let door = doors.find(|(asked, door)| {
+            *asked == own && door.port == port && door.protocol == Protocol::Tcp
+        });
+        Some(door.map_or(own, |(_, door)| door.host))
+    }
 }
 
 impl fmt::Debug for PodNet {

@@ -4,7 +4,7 @@
 //! orders comes first, one about a pod that has gone leaves nothing behind.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
 
@@ -182,10 +182,10 @@ impl Inner {
         let Ok(pod) = self.owner(spec.id) else {
             return;
         };
-        let Some(address) = pod.net.addresses().first().copied() else {
+        // Its doors are open by now, or have failed.
+        let Some(at) = pod.net.found_at(port) else {
             return;
         };
-        let at = SocketAddr::new(address, port);
         self.sink.event_now(Event::Notice {
             pod: pod.id,
             instance: Some(spec.id),

@@ -117,6 +117,18 @@ pub(super) async fn bind(
     Ok((opened, bound))
 }
 
+// === impl Failure ===
+
+impl Failure {
+    /// What the kernel said: of the address, or of the one that is opened instead.
+    pub(super) fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Bind(errno) | Self::BindHigher(_, errno) => Some(*errno),
+            _ => None,
+        }
+    }
+}
+
 /// Whether the manifest asks for a door that would not stand beside one at `at`.
 fn is_declared(pod: &Pod, protocol: Protocol, at: SocketAddr) -> bool {
     let of_pods = |address| pod.in_pod_range(address);

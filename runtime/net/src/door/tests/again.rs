@@ -102,3 +102,50 @@ fn the_address_that_is_taken_is_named() {
     let expected = format!("{taken} instead is taken: another program");
     assert!(notice.message.contains(&expected), "{}", notice.message);
 }
+
+/// The address at which a server is told to listen is one that answers.
+#[test]
+fn who_listens_is_found_where_its_door_has_moved() {
+    if !is_without_rights() {
+        return;
+    }
+    let bench = Bench::new();
+    let published = spare(&bench);
+    let doors = [(80, None), (80, Some(published)), (8080, None)];
+    let doors = doors.map(|(port, host)| door(port, Protocol::Tcp, host));
+    let pod = pod_with_doors(&bench, doors.to_vec());
+    let at = |port| at("A", port, [&pod, &pod]);
+    assert_eq!(pod.found_at(80), Some(at(80)), "nobody listens yet");
+    let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
+    let listeners = [80, 8080, 81].map(|port| listen(&pod, any(port)));
+    for (port, found) in [(80, 20_080), (8080, 8080), (81, 81)] {
+        assert_eq!(pod.found_at(port), Some(at(found)));
+    }
+    TcpStream::connect(at(20_080)).unwrap();
+    drop(listeners);
+    let _taken = TcpListener::bind(at(20_080)).unwrap();
+    let _listener = listen(&pod, any(80));
+    assert_eq!(pod.found_at(80), Some(at(80)), "its door has failed");
+}
+
+/// A pod's IPv6 address is none of the node's, whichever port is asked for there.
+#[test]
+fn a_low_port_has_no_door_at_ipv6_and_nothing_is_told() {
+    if !is_without_rights() {
+        return;
+    }
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let mut bench = Bench::new();
+        let pod = pod_with_doors(&bench, vec![door(80, protocol, None)]);
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80));
+        let _server = match protocol {
+            Protocol::Tcp => (Some(listen(&pod, any)), None),
+            Protocol::Udp => (None, Some(udp(&pod, any))),
+        };
+        if protocol == Protocol::Tcp {
+            assert_eq!(bench.notice().reason, "DoorMoved", "at IPv4");
+        }
+        assert_eq!(bench.notices.try_recv().ok(), None, "{protocol:?}");
+        assert!(!pod.pod.fabric.doors_v6.load(Ordering::Relaxed));
+    }
+}
