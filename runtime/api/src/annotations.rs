@@ -73,7 +73,7 @@ pub(crate) fn check(annotations: &At<'_, '_>, spec: &At<'_, '_>, found: &mut Fin
                 found.not_supported(&value, &["wasm"]);
             }
             HTTP_REUSE if !value.text().parse::<u32>().is_ok_and(|most| most > 0) => {
-                found.invalid(&value, "must be a number of requests, at least 1");
+                found.invalid(&value, "must be a number of requests, from 1 to 4294967295");
             }
             CAPABILITIES => {
                 let names = value.text().split(',').map(str::trim);

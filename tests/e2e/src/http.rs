@@ -380,6 +380,20 @@ fn requests_for_which_there_is_no_memory_wait_for_their_turn() -> anyhow::Result
 }
 
 #[test]
+fn an_answer_of_http_1_0_without_a_length_does_not_promise_to_keep_its_connection()
+-> anyhow::Result<()> {
+    let (running, address) = start(Run::of(server(Value::Null))?)?;
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.contains("connection: close\r\n"), "{answer}");
+    ensure!(answer.ends_with("\r\n\r\nhello 1 \n"), "{answer}");
+    stop(running)
+}
+
+#[test]
 fn who_has_said_all_and_closes_his_side_gets_his_answer() -> anyhow::Result<()> {
     for guest in SERVERS {
         let (running, address) = start(Run::of(server_of(guest, Value::Null))?)?;

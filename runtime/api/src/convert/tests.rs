@@ -382,7 +382,7 @@ fn annotations_of_our_own_are_checked() {
         ),
         (
             "wasmpod.dev/http-reuse: '0'",
-            "metadata.annotations[wasmpod.dev/http-reuse]: Invalid value: \"0\": must be a number of requests, at least 1",
+            "metadata.annotations[wasmpod.dev/http-reuse]: Invalid value: \"0\": must be a number of requests, from 1 to 4294967295",
         ),
         (
             "wasmpod.dev/capabilities: 'wasi:keyvalue/store, wasi:nn/graph'",

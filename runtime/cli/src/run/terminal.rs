@@ -193,21 +193,18 @@ fn time_of_day(time: SystemTime) -> String {
 
 /// Columns as wide as their widest cell, three spaces between them, as kubectl does.
 fn aligned(rows: &[[String; 7]]) -> String {
+    let mut widths = [0; 7];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for (n, cell) in row.iter().enumerate() {
-            let width = rows
-                .iter()
-                .filter_map(|row| row.get(n))
-                .map(|cell| cell.chars().count())
-                .max();
+        for (width, cell) in widths.iter().zip(row) {
             // Writing to a string does not fail.
-            let _ = write!(
-                line,
-                "{cell:<width$}",
-                width = width.unwrap_or_default() + 3
-            );
+            let _ = write!(line, "{cell:<width$}", width = width + 3);
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -119,7 +119,7 @@ impl Activity {
             self.look_at_answers();
             let end = match ending {
                 None => self.end(now),
-                Some(since) => self.is_over(now, since).then_some(End::Cut),
+                Some(since) => self.is_over(since).then_some(End::Cut),
             };
             if let Some(end) = end {
                 return end;
@@ -149,10 +149,10 @@ impl Activity {
     }
 
     /// Whether one that has been ending for so long shall be cut.
-    fn is_over(&self, phase: Phase, ending: Instant) -> bool {
+    fn is_over(&self, ending: Instant) -> bool {
         // Half of a head is no request, and hyper would wait for the other half. Where there was a
         // request before, it does not.
-        let never_asked = !self.is_asked.load(Relaxed) && phase == Phase::Closing;
+        let never_asked = !self.is_asked.load(Relaxed);
         // All is answered, but the client does not take what hyper still holds of it.
         let is_left = self
             .idle_since()
@@ -342,15 +342,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn half_a_head_holds_up_no_server_and_a_request_does() {
         let (activity, now) = (Arc::new(Activity::new()), Instant::now());
-        assert!(!activity.is_over(Phase::Draining, now));
-        assert!(activity.is_over(Phase::Closing, now));
+        assert!(activity.is_over(now));
         let busy = Busy::new(&activity, false);
-        assert!(!activity.is_over(Phase::Closing, now));
+        assert!(!activity.is_over(now));
         // What hyper has of its answer is still to be sent.
         drop(busy);
-        assert!(!activity.is_over(Phase::Closing, now));
+        assert!(!activity.is_over(now));
         tokio::time::advance(limits::STALLED).await;
-        assert!(activity.is_over(Phase::Closing, now));
+        assert!(activity.is_over(now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_nothing_or_half_is_heard_for_so_long() {
+        let activity = Arc::new(Activity::new());
+        let phases = watch::Sender::new(Phase::Serving);
+        let (mut phase, begun) = (phases.subscribe(), Instant::now());
+        assert_eq!(activity.ends(&mut phase, None).await, End::Gently);
+        assert_eq!(begun.elapsed(), limits::IDLE);
+        let ends = activity.ends(&mut phase, Some(Instant::now()));
+        assert_eq!(ends.await, End::Cut);
+        assert_eq!(begun.elapsed(), limits::IDLE);
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -42,7 +42,8 @@ pub(super) fn builder(tasks: Beside) -> Builder<Beside> {
         .timer(TokioTimer::new())
         // Who has sent a request whole may say so, and waits for its answer.
         .half_close(true)
-        .header_read_timeout(limits::IDLE)
+        // `Activity` sees to it, without a timer for each request.
+        .header_read_timeout(None)
         .max_buf_size(limits::HEAD)
         .max_headers(limits::FIELDS_IN_HEAD);
     builder
@@ -122,7 +123,10 @@ fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
     }
     let (most, fields) = (limits::HEAD >> 10, limits::FIELDS_IN_HEAD);
     let remedy = match error.is_parse_too_large() {
-        true => format!(": {most} KiB and {fields} fields are the most"),
+        // hyper says it of a length that it cannot count to, too.
+        true => {
+            format!(": {most} KiB and {fields} fields are the most, as is a length of 2^64 - 3")
+        }
         false => String::new(),
     };
     Some(format!("a request is refused: {error}{remedy}\n"))
@@ -139,6 +143,7 @@ async fn answer(
     busy: Busy,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let is_http2 = request_is_http2(&request);
+    let is_http10 = request.version() == Version::HTTP_10;
     if is_http2 && server.phase_now() != Phase::Serving {
         activity.late.notify_one();
     }
@@ -154,11 +159,22 @@ async fn answer(
     if activity.unread.is_some() {
         activity.unread.settle().await;
     }
-    if server.phase_now() != Phase::Serving {
+    // Of HTTP/1.0 such an answer ends with its connection.
+    let ends_with_it = is_http10 && !has_length(&answer);
+    if ends_with_it || server.phase_now() != Phase::Serving {
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(CONNECTION, close);
+        if is_http10 {
+            // Else hyper says beside it that the connection is kept.
+            *answer.version_mut() = Version::HTTP_10;
+        }
     }
     Ok(answer)
+}
+
+/// Whether a client knows from the head where the body ends.
+fn has_length(answer: &Response<AnswerBody>) -> bool {
+    answer.headers().contains_key(CONTENT_LENGTH) || answer.body().size_hint().exact().is_some()
 }
 
 /// Answers a request of HTTP/2, and takes what its guest does not read of its body.
