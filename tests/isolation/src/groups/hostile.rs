@@ -119,7 +119,7 @@ const ATTACKS: [Attack; 12] = [
         ..attack("pollables", "host", &["pollables"])
     },
     Attack {
-        memory: Some("4Mi"),
+        memory: Some("32Mi"),
         has_preview1: false,
         ..attack("http-fields", "http-client", &["fields"])
     },
