@@ -83,13 +83,22 @@ fn causes(error: &anyhow::Error) -> String {
     let mut causes = error.chain().map(ToString::to_string);
     let mut text = causes.next().unwrap_or_default();
     for cause in causes.filter(|cause| !cause.is_empty()) {
-        // Some say what to do after it.
-        if !text.contains(&cause) {
+        if !tells(&text, &cause) {
             text.push_str(": ");
             text.push_str(&cause);
         }
     }
     text
+}
+
+/// Whether a cause is told already: after a colon or in brackets, where some say what to do after it. The
+/// same words within a sentence are another's.
+fn tells(text: &str, cause: &str) -> bool {
+    let is_cause = |(at, _)| {
+        let before = text.get(..at).unwrap_or_default();
+        before.is_empty() || before.ends_with(": ") || before.ends_with('(')
+    };
+    text.match_indices(cause).any(is_cause)
 }
 
 #[cfg(test)]
@@ -128,6 +137,10 @@ mod tests {
             (
                 anyhow::Error::from(source()).context("cannot open g"),
                 format!("cannot open g: {words}"),
+            ),
+            (
+                anyhow::anyhow!("timeout").context("cannot read timeout.json"),
+                "cannot read timeout.json: timeout".to_owned(),
             ),
         ] {
             assert_eq!(causes(&error), wanted);

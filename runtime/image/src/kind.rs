@@ -4,7 +4,12 @@
 //! wasm, its first bytes say later, never its name. Which image of an index is meant, the platforms
 //! say: wasm first, then this machine's.
 
+use std::collections::BTreeSet;
+
 use crate::manifest::{Config, Descriptor, Index, Manifest, Platform, media};
+
+/// The most platforms, or media types, of an index that are told.
+const TOLD: usize = 16;
 
 /// What an image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,9 +90,16 @@ pub enum KindError {
         /// Digests of the configuration.
         diff_ids: usize,
     },
-    /// There is no image in the index at all.
-    #[error("it is an empty index, with no image in it: build or push it anew")]
+    /// There is no image in the index: nothing at all, or only attestations of images.
+    #[error(
+        "there is no image in its index, which is empty or has attestations only: build or push it anew"
+    )]
     Empty,
+    /// Nothing in the index is an image, by the media types.
+    #[error(
+        "there is no image in its index, only what is of the media type {0}: build or push it anew"
+    )]
+    NoImage(String),
     /// No image of the index is for us.
     #[error("it has no image for wasm or for {machine}, only for {platforms}")]
     NoPlatform {
@@ -188,10 +200,15 @@ fn check_tars(layers: &[Descriptor]) -> Result<(), KindError> {
     match strange {
         Some(layer) => Err(KindError::Layer {
             digest: layer.digest.to_string(),
-            media_type: layer.media_type.chars().take(100).collect(),
+            media_type: shortened(&layer.media_type),
         }),
         None => Ok(()),
     }
+}
+
+/// A media type for people.
+fn shortened(media_type: &str) -> String {
+    media_type.chars().take(100).collect()
 }
 
 /// How much we like a wasm platform, the best first; nothing for one that is none.
@@ -231,27 +248,30 @@ pub fn choose(index: &Index) -> Result<&Descriptor, KindError> {
         }
         (platform.os == "linux" && platform.architecture == machine()).then_some(100)
     };
-    let images = index.manifests.iter().filter(is_image);
-    let best = images.filter_map(|entry| Some((rank(&entry)?, entry)));
-    match best.min_by_key(|(rank, _)| *rank) {
-        Some((_, entry)) => Ok(entry),
-        None => {
-            let images = index.manifests.iter().filter(is_image);
-            if images.clone().next().is_none() {
-                return Err(KindError::Empty);
-            }
-            let platforms: Vec<String> = images
-                .filter_map(|entry| entry.platform.as_ref().map(Platform::to_string))
-                .take(16)
-                .collect();
-            Err(KindError::NoPlatform {
-                machine: format!("linux/{}", machine()),
-                platforms: match platforms.is_empty() {
-                    true => "platforms that it does not name".to_owned(),
-                    false => platforms.join(", "),
-                },
-            })
-        }
+    let images: Vec<&Descriptor> = index.manifests.iter().filter(is_image).collect();
+    let best = images
+        .iter()
+        .filter_map(|entry| Some((rank(entry)?, *entry)));
+    let best = best.min_by_key(|(rank, _)| *rank);
+    best.map(|(_, entry)| entry).ok_or_else(|| none_of(&images))
+}
+
+/// Why none of what an index has is for us.
+fn none_of(images: &[&Descriptor]) -> KindError {
+    let platforms = images.iter().filter_map(|entry| entry.platform.as_ref());
+    let platforms: Vec<String> = platforms.take(TOLD).map(Platform::to_string).collect();
+    if !platforms.is_empty() {
+        return KindError::NoPlatform {
+            machine: format!("linux/{}", machine()),
+            platforms: platforms.join(", "),
+        };
+    }
+    let types: BTreeSet<&str> = images.iter().map(|it| it.media_type.as_str()).collect();
+    let types = types.into_iter().take(TOLD);
+    let types: Vec<String> = types.map(|it| format!("{:?}", shortened(it))).collect();
+    match types.is_empty() {
+        true => KindError::Empty,
+        false => KindError::NoImage(types.join(" or ")),
     }
 }
 
@@ -359,8 +379,11 @@ mod tests {
         let chosen = |platforms: &[&str]| {
             let entries = platforms.iter().map(|text| {
                 let (os, architecture) = text.split_once('/').expect("os/architecture");
-                let mut entry = layer(media::OCI_MANIFEST);
-                if !text.starts_with("none") {
+                let mut entry = layer(match os {
+                    "type" => text,
+                    _ => media::OCI_MANIFEST,
+                });
+                if !matches!(os, "none" | "type") {
                     let platform = json!({"os": os, "architecture": architecture});
                     entry.platform = serde_json::from_value(platform).expect("a platform");
                 }
@@ -388,7 +411,8 @@ mod tests {
         };
         let here = format!("linux/{}", machine());
         let here = here.as_str();
-        let cases: [(&[&str], &str); 7] = [
+        let nothing = "there is no image in its index, which is empty or has attestations only: build or push it anew";
+        let cases: [(&[&str], &str); 11] = [
             (&[here, "wasi/wasm"], "wasi/wasm"),
             (&["wasi/wasm32", "wasip2/wasm", here], "wasip2/wasm"),
             (&["unknown/unknown", here], here),
@@ -398,10 +422,14 @@ mod tests {
                 &["windows/amd64", "linux/s390x"],
                 "only for windows/amd64, linux/s390x",
             ),
+            (&[], nothing),
+            (&["unknown/unknown"], nothing),
             (
-                &[],
-                "it is an empty index, with no image in it: build or push it anew",
+                &["type/b", "type/a", "type/b", "unknown/unknown"],
+                "only what is of the media type \"type/a\" or \"type/b\": build or push it anew",
             ),
+            (&["type/a", "windows/amd64"], "only for windows/amd64"),
+            (&["type/a", "none/none"], "none"),
         ];
         for (platforms, wanted) in cases {
             let chosen = chosen(platforms);

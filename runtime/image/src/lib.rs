@@ -30,6 +30,7 @@ pub mod kind;
 pub mod limits;
 pub mod manifest;
 pub mod pack;
+mod pax;
 pub mod progress;
 pub mod pull;
 pub mod push;

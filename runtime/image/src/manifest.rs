@@ -17,7 +17,7 @@ use crate::limits;
 
 /// A blob that another one names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 pub struct Descriptor {
     /// What it is.
     pub media_type: String,
@@ -38,6 +38,7 @@ pub struct Descriptor {
 
 /// What an image runs on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Platform {
     /// As Go names it, `wasm` for us.
     #[serde(default)]
@@ -282,8 +283,12 @@ fn malformed(what: &'static str, why: &str) -> ManifestError {
     ManifestError::Malformed { what, why }
 }
 
-/// JSON of a type; its nesting is bounded by the parser.
+/// A JSON object of a type; its nesting is bounded by the parser.
 fn read<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T, ManifestError> {
+    // The library takes an array too, its items for the fields in their order.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(malformed(what, "expected a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| malformed(what, &error.to_string()))
 }
 
@@ -321,7 +326,17 @@ mod tests {
             (lying, "contradicts"),
             (json!({"schemaVersion": 2}), "neither"),
             (json!({"schemaVersion": 1, "fsLayers": []}), "schema 1"),
-            (json!([]), "not what it says"),
+            (
+                json!([]),
+                "manifest is not what it says: expected a JSON object",
+            ),
+            (json!(null), "expected a JSON object"),
+            (json!("text"), "expected a JSON object"),
+            (json!([2, null, []]), "expected a JSON object"),
+            (
+                json!({"schemaVersion": 2, "config": 1, "layers": []}),
+                "expected an object",
+            ),
             (manifest(vec![descriptor(json!(-1))]), "not what it says"),
             (
                 manifest(vec![descriptor(json!(u64::MAX))]),

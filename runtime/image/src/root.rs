@@ -1,27 +1,24 @@
-//! Root file systems: layers unpacked once, shared by all containers of the image, and the program
-//! in them.
+//! Root file systems: layers unpacked once, shared by all containers of the image. Which program is
+//! run in one, `program` finds.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::os::fd::AsRawFd as _;
+mod program;
+
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use model::working_dir;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat, syncfs};
-use rustix::io::Errno;
+
+pub use program::{Program, ProgramError, ProgramKind, program};
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::manifest::{Descriptor, media};
 use crate::progress::{Progress, Step};
 use crate::store::{Lease, Store, StoreError, failed, is_full, is_still, open_lock};
-use crate::unpack::{Bounds, Skipped, UnpackError, Unpacker, open_inside};
+use crate::unpack::{Bounds, Skipped, UnpackError, Unpacker};
 
 /// Changes when layers are unpacked otherwise than before: old roots are then not used.
 const REVISION: &str = "1";
-
-/// Where programs are looked for in an image that sets no PATH, as Docker has it.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A root that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,28 +27,6 @@ pub struct Unpacked {
     pub path: PathBuf,
     /// What was left out, where it was unpacked just now.
     pub skipped: Skipped,
-}
-
-/// The program of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
-    /// Where its file lies on this machine.
-    pub path: PathBuf,
-    /// What it is.
-    pub kind: ProgramKind,
-}
-
-/// What a program is, by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProgramKind {
-    /// A wasm module or component.
-    Wasm,
-    /// A Linux program.
-    Elf,
-    /// A script.
-    Script,
-    /// Nothing that runs.
-    Other,
 }
 
 /// Why there is no root.
@@ -68,17 +43,6 @@ pub enum RootError {
         /// Why not.
         source: UnpackError,
     },
-}
-
-/// Why it cannot be told what the program of a root is.
-#[derive(Debug, thiserror::Error)]
-pub enum ProgramError {
-    /// Its name leads to links, and they to each other.
-    #[error("its symbolic links lead in a circle")]
-    Circle,
-    /// The system refused something.
-    #[error(transparent)]
-    Io(#[from] io::Error),
 }
 
 /// The name of the root that these layers make, which are what the configuration says: another that
@@ -200,8 +164,9 @@ fn fill(
         }
         let content = store.blob(&layer.digest)?;
         let unpacked = unpacker.layer(content, layer.size, compression, diff_id);
-        // What broke it may have been the disk.
-        if matches!(unpacked, Err(UnpackError::Broken)) && store.is_changed(&layer.digest)? {
+        // What is wrong with it may be the disk's fault, however it shows.
+        let is_of_content = unpacked.as_ref().is_err_and(UnpackError::is_of_content);
+        if is_of_content && store.is_changed(&layer.digest)? {
             return Err(StoreError::Changed(layer.digest.clone()).into());
         }
         unpacked.map_err(failed(layer))?;
@@ -209,94 +174,23 @@ fn fill(
     Ok(unpacker.skipped().clone())
 }
 
-/// The program that a word names in a root: a path from the working directory, or a name that is
-/// looked for in PATH, and beside the working directory at last, as images of wasm files name it.
-/// Nothing where there is none.
-///
-/// # Errors
-/// When the root cannot be read, or nothing is found but links in a circle.
-pub fn program(
-    root: &Path,
-    word: &str,
-    search: Option<&str>,
-    working_dir: &str,
-) -> Result<Option<Program>, ProgramError> {
-    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, root, flags, Mode::empty()).map_err(io::Error::from)?;
-    let (mut candidates, mut is_circle) = (Vec::new(), false);
-    if !word.contains('/') {
-        let search = search.unwrap_or(PATH);
-        let folders = search.split(':').filter(|folder| folder.starts_with('/'));
-        candidates.extend(folders.map(|folder| Path::new(folder).join(word)));
-    }
-    candidates.push(Path::new(&working_dir::clean(working_dir)).join(word));
-    for candidate in candidates {
-        if word.is_empty() || candidate.as_os_str().len() > crate::limits::PATH {
-            continue;
-        }
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = match open_inside(&root, &candidate, flags) {
-            // There is none, or cannot be one.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => continue,
-            Err(Errno::LOOP) => {
-                is_circle = true;
-                continue;
-            }
-            other => other.map_err(io::Error::from)?,
-        };
-        let file = File::from(file);
-        if file.metadata()?.is_file() {
-            return Ok(Some(opened(&file)?));
-        }
-    }
-    match is_circle {
-        true => Err(ProgramError::Circle),
-        false => Ok(None),
-    }
-}
-
-fn opened(file: &File) -> io::Result<Program> {
-    let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    let mut magic = Vec::new();
-    file.take(4).read_to_end(&mut magic)?;
-    let kind = match magic.as_slice() {
-        b"\0asm" => ProgramKind::Wasm,
-        b"\x7fELF" => ProgramKind::Elf,
-        [b'#', b'!', ..] => ProgramKind::Script,
-        _ => ProgramKind::Other,
-    };
-    Ok(Program { path, kind })
-}
-
-/// The last part of a path, for people and for argv.
-pub fn file_name(path: &str) -> &str {
-    let name = Path::new(path).file_name().and_then(OsStr::to_str);
-    name.unwrap_or(path)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::*;
     use crate::pull;
     use crate::reference::Reference;
-    use crate::testing::{Entry, gzip, store, tar};
+    use crate::testing::{Entry, gzip, store, tar, zstd};
     use crate::unpack::FILES;
 
     #[test]
-    fn layers_are_unpacked_once_and_their_program_is_found() {
+    fn layers_are_unpacked_once_and_go_with_their_lease() {
         let (_folder, store) = store();
         let lease = store.lease().expect("a lease");
-        let lower = tar(&[
-            Entry::Directory("bin"),
-            Entry::File("bin/run.wasm", b"\0asm\x01\0\0\0"),
-            Entry::Link("link", "/bin/run.wasm"),
-            Entry::Link("over", "../../../../bin/run.wasm"),
-            Entry::Link("out", "../../../../etc/passwd"),
-            Entry::Fifo("pipe"),
-            Entry::File("native", b"\x7fELF..."),
-        ]);
+        let lower = tar(&[Entry::File("a", b"x"), Entry::Fifo("pipe")]);
         let packed = gzip(&lower);
         let layer = store
             .put(&lease, media::OCI_TAR_GZIP, &packed)
@@ -314,60 +208,9 @@ mod tests {
             (again.path.as_path(), again.skipped.count),
             (first.path.as_path(), 0)
         );
-        let found = |word: &str, working_dir| {
-            let found = program(&first.path, word, None, working_dir).expect("readable");
-            found.map(|it| (it.kind, it.path.file_name().map(OsStr::to_owned)))
-        };
-        let run = Some(OsStr::new("run.wasm").to_owned());
-        let cases = [
-            ("/bin/run.wasm", "/", Some((ProgramKind::Wasm, run.clone()))),
-            ("run.wasm", "/", Some((ProgramKind::Wasm, run.clone()))),
-            ("./run.wasm", "/bin", Some((ProgramKind::Wasm, run.clone()))),
-            // As the container begins there, by names alone.
-            (
-                "./run.wasm",
-                "x/../../bin",
-                Some((ProgramKind::Wasm, run.clone())),
-            ),
-            ("/link", "/", Some((ProgramKind::Wasm, run.clone()))),
-            ("/over", "/", Some((ProgramKind::Wasm, run))),
-            (
-                "native",
-                "/",
-                Some((ProgramKind::Elf, Some("native".into()))),
-            ),
-            ("/out", "/", None),
-            ("/bin", "/", None),
-            ("", "/", None),
-            ("absent", "/nowhere", None),
-        ];
-        for (word, working_dir, wanted) in cases {
-            assert_eq!(found(word, working_dir), wanted, "{word} in {working_dir}");
-        }
         drop(lease);
         assert_eq!(store.collect().expect("collected").roots, 1);
         assert!(!first.path.exists());
-    }
-
-    #[test]
-    fn links_in_a_circle_are_told_where_nothing_else_is_found() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let link = |path: &str, target: &str| {
-            std::os::unix::fs::symlink(target, folder.path().join(path)).expect("made");
-        };
-        for directory in ["bin", "sbin"] {
-            fs::create_dir(folder.path().join(directory)).expect("made");
-        }
-        link("round", "/bin/around");
-        link("bin/around", "../round");
-        link("sbin/run", "run");
-        fs::write(folder.path().join("bin/run"), b"\0asm").expect("written");
-        for word in ["/round", "around", "/round/x", "/sbin/run"] {
-            let found = program(folder.path(), word, None, "/");
-            assert!(matches!(found, Err(ProgramError::Circle)), "{word}");
-        }
-        let found = program(folder.path(), "run", None, "/").expect("readable");
-        assert_eq!(found.map(|it| it.kind), Some(ProgramKind::Wasm));
     }
 
     #[test]
@@ -475,18 +318,45 @@ mod tests {
             tar(&[Entry::File("a", b"wrong")]),
         );
         let layers = [store.put(&lease, media::OCI_TAR, &right).expect("put")];
-        fs::write(store.blob_path(&layers[0].digest), wrong).expect("written");
+        fs::write(store.blob_path(&layers[0].digest), &wrong).expect("written");
         let none = Progress::none();
         let error = unpack(&store, &lease, &layers, &[], &none).expect_err("refused");
         let is_told = matches!(error, RootError::Store(StoreError::Changed(_)));
         assert!(is_told, "{error}");
-        // Nor is the image blamed for it where the configuration says what it is.
-        fs::write(store.blob_path(&layers[0].digest), [7; 1024]).expect("written");
-        let error = unpack(&store, &lease, &layers, &[Digest::of(&right)], &none);
-        let is_told = matches!(error, Err(RootError::Store(StoreError::Changed(_))));
-        assert!(is_told, "{error:?}");
+        // Where the configuration says what it is, the tar shows it, and the image is not blamed.
+        let outside = tar(&[Entry::File("../a", b"right")]);
+        let nowhere = tar(&[Entry::HardLink("a", "b")]);
+        for changed in [wrong, outside, nowhere, vec![7; 1024]] {
+            fs::write(store.blob_path(&layers[0].digest), changed).expect("written");
+            let error = unpack(&store, &lease, &layers, &[Digest::of(&right)], &none);
+            let is_told = matches!(error, Err(RootError::Store(StoreError::Changed(_))));
+            assert!(is_told, "{error:?}");
+        }
         fs::write(store.blob_path(&layers[0].digest), right).expect("written");
         unpack(&store, &lease, &layers, &[], &none).expect("unpacked");
+    }
+
+    #[test]
+    fn a_changed_layer_that_still_decompresses_is_not_blamed_on_the_image() {
+        let (_folder, store) = store();
+        let lease = store.lease().expect("a lease");
+        let right = tar(&[Entry::File("a", b"right")]);
+        let packed = zstd(&right);
+        let layers = [store
+            .put(&lease, media::OCI_TAR_ZSTD, &packed)
+            .expect("put")];
+        let diff_ids = [Digest::of(&right)];
+        let at = packed.len() - 1;
+        let mut changed = packed.clone();
+        changed[at] ^= 1;
+        let blob = store.blob_path(&layers[0].digest);
+        fs::write(&blob, changed).expect("written");
+        let none = Progress::none();
+        let error = unpack(&store, &lease, &layers, &diff_ids, &none);
+        let is_told = matches!(error, Err(RootError::Store(StoreError::Changed(_))));
+        assert!(is_told, "{error:?}");
+        fs::write(&blob, packed).expect("written");
+        unpack(&store, &lease, &layers, &diff_ids, &none).expect("unpacked");
     }
 
     #[test]

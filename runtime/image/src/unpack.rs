@@ -71,7 +71,7 @@ pub enum UnpackError {
     /// The system refused something.
     #[error("cannot unpack {path:?}: {source}")]
     Io {
-        /// The path in the layer; `/` for the layer itself.
+        /// The path in the layer, from its root; `.` for the layer itself.
         path: String,
         /// What the system, or the decompressor, said.
         source: io::Error,
@@ -89,14 +89,14 @@ pub enum UnpackError {
         "it is not what its media type says, or was cut: build the image anew, or push it again from where it is whole"
     )]
     Broken,
-    /// A file where an entry needs a directory.
+    /// A file, or a link to one, where an entry needs a directory.
     #[error(
-        "{file:?} is a file in a lower layer, or before it in this one, so that {path:?} has no place: build the image anew, with an entry for the directory before what is in it"
+        "{file:?} is a file, or a link to one, in a lower layer or before it in this one, so that {path:?} has no place: build the image anew, with an entry for the directory before what is in it"
     )]
     InTheWay {
         /// The path of the entry.
         path: String,
-        /// That of the file.
+        /// That of the file, or of the link.
         file: String,
     },
     /// An entry of a sort that we do not read.
@@ -123,6 +123,24 @@ pub enum UnpackError {
         /// What it is.
         found: Digest,
     },
+}
+
+// === impl UnpackError ===
+
+impl UnpackError {
+    /// Whether what is in a layer led to it: not the system, and not a limit, which says nothing of
+    /// whether the layer is whole.
+    pub(crate) fn is_of_content(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_of_content(source),
+            Self::TooMuch { .. } => false,
+            Self::Path { .. }
+            | Self::Broken
+            | Self::InTheWay { .. }
+            | Self::Entry { .. }
+            | Self::WrongDigest { .. } => true,
+        }
+    }
 }
 
 // === impl Bounds ===
@@ -155,8 +173,8 @@ impl Unpacker {
         })
     }
 
-    /// Unpacks a layer over those before it; `size` is what it has compressed. How, the first bytes of
-    /// one tell whose type says that it is compressed, as containerd has it: some are not as they say.
+    /// Unpacks a layer over those before it; `size` is what it has compressed. If its type says that
+    /// it is compressed, its first bytes decide how, as in containerd, because some types are wrong.
     /// Its tar is held against `diff_id`, where the configuration tells one.
     ///
     /// # Errors
@@ -296,7 +314,7 @@ fn failed(path: &[OsString], source: io::Error) -> UnpackError {
     }
     let path = match path.is_empty() {
         true if is_of_content(&source) => return UnpackError::Broken,
-        true => "/".to_owned(),
+        true => ".".to_owned(),
         false => path::shown(path),
     };
     UnpackError::Io { path, source }

@@ -119,10 +119,16 @@ impl fmt::Display for Quantity {
     }
 }
 
-/// A count of bytes as people read it, in tenths of a MiB: `1.5 MiB`.
-pub fn mebibytes(bytes: u64) -> String {
-    let tenths = bytes.saturating_mul(10) >> 20;
-    format!("{}.{} MiB", tenths / 10, tenths % 10)
+/// Memory as people read it, in tenths of a MiB: `1.5 MiB`. Less than one is told in KiB, or in bytes.
+pub fn memory_text(bytes: u64) -> String {
+    let (shift, unit) = match bytes {
+        0 => (20, "MiB"),
+        1..1024 => return format!("{bytes} bytes"),
+        1024..1_048_576 => (10, "KiB"),
+        _ => (20, "MiB"),
+    };
+    let tenths = bytes.saturating_mul(10) >> shift;
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 /// What is odd about a count of bytes in thousandths: whoever writes `64m` means mebibytes.
@@ -196,9 +202,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_of_bytes_are_told_in_tenths() {
-        assert_eq!(mebibytes(1_600_000), "1.5 MiB");
-        assert_eq!(mebibytes(u64::MAX), "1759218604441.5 MiB");
+    fn memory_is_told_in_tenths() {
+        for (bytes, wanted) in [
+            (0, "0.0 MiB"),
+            (64, "64 bytes"),
+            (1 << 16, "64.0 KiB"),
+            (1 << 20, "1.0 MiB"),
+            (1_600_000, "1.5 MiB"),
+            (u64::MAX, "1759218604441.5 MiB"),
+        ] {
+            assert_eq!(memory_text(bytes), wanted);
+        }
     }
 
     #[test]

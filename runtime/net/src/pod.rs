@@ -234,16 +234,17 @@ impl PodNet {
         doors
     }
 
-    /// Where the outside finds who listens at a TCP port of the pod's first address: there, or
-    /// where the door of that address has moved. Nothing for a pod without addresses.
-    pub fn found_at(&self, port: u16) -> Option<SocketAddr> {
+    /// Where the door of a TCP port of the pod's first address has moved. Nothing where it stands
+    /// at that port, and where there is none: it is not declared, or has failed.
+    pub fn moved_door(&self, port: u16) -> Option<SocketAddr> {
         let own = SocketAddr::new(*self.addresses().first()?, port);
         let open = self.pod.open_doors.lock();
         let mut doors = open.iter();
         let door = doors.find(|(asked, door)| {
             *asked == own && door.port == port && door.protocol == Protocol::Tcp
         });
-        Some(door.map_or(own, |(_, door)| door.host))
+        door.filter(|(_, door)| door.moved)
+            .map(|(_, door)| door.host)
     }
 }
 

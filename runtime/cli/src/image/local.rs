@@ -186,7 +186,7 @@ pub(super) fn export(room: &Room, options: &Export) -> anyhow::Result<()> {
     }
 }
 
-/// The same to a file, which stays what it was where that fails.
+/// The same to a file.
 fn export_to(room: &Room, images: &[(Reference, Image)], path: &Path) -> anyhow::Result<()> {
     let whole = Whole::begin(path);
     let whole = whole.with_context(|| format!("cannot make {}", path.display()))?;

@@ -1,23 +1,44 @@
 //! A file that gets its name once all of it is written: until then the one before it stays as it is.
 //!
-//! What is no regular file (a device, a FIFO, an open file as /dev/stdout names it) has no place of its
-//! own to be put in, and is written as it is.
+//! Another file takes its place only where nobody can tell it from the same one with other content. What
+//! has a second name, an owner whom we cannot give it, attributes or a mount of its own, lies where we may
+//! make no file, or is no regular file at all (a device, a FIFO, an open file as /dev/stdout names it), is
+//! written as it is: what it held is gone at once.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, fchown};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, linkat, listxattr, openat, openat2};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
+
+/// Permissions of a new file, less the umask.
+const EVERYBODY: u32 = 0o666;
+
+/// Permissions of one that takes another's place, until it has those of that one.
+const OURS: u32 = 0o600;
+
+/// Bytes of names of attributes that are looked at: the system has no file with more.
+const NAMES: usize = 64 << 10;
 
 /// A file that is being written. Dropped before it was kept, it goes.
 pub(super) struct Whole {
     file: File,
-    /// Where it lies meanwhile, and where it is to lie; nothing where it is written as it is.
-    paths: Option<(PathBuf, PathBuf)>,
+    place: Place,
+}
+
+/// Where it lies meanwhile.
+enum Place {
+    /// Where it was asked for.
+    There,
+    /// Nowhere: the system forgets it with the process.
+    Nameless { path: PathBuf },
+    /// Beside the path, on file systems where every file has a name.
+    Beside { staged: PathBuf, path: PathBuf },
 }
 
 // === impl Whole ===
@@ -26,50 +47,79 @@ impl Whole {
     /// Begins a file that is to lie at a path, in the place of what is there.
     ///
     /// # Errors
-    /// When it, or another beside it, cannot be made.
+    /// When it cannot be made.
     pub(super) fn begin(path: &Path) -> io::Result<Self> {
         match existing(path)? {
-            // Whoever may not write to the file may not put another in its place either.
             Some(about) if about.is_file() => {
+                // Whoever may not write to the file may not put another in its place either.
                 File::options().write(true).open(path)?;
-                let whole = match Self::beside(fs::canonicalize(path)?) {
-                    // Where there is no room for another beside it, it is all that can be written.
-                    Err(error) if is_forbidden(&error) => return Self::as_it_is(path),
-                    whole => whole?,
-                };
-                // Its owner stays where the system lets us.
-                let _ = fchown(&whole.file, Some(about.uid()), Some(about.gid()));
-                whole.file.set_permissions(about.permissions())?;
-                Ok(whole)
+                match Self::instead_of(fs::canonicalize(path)?, &about)? {
+                    Some(whole) => Ok(whole),
+                    None => Self::there(path),
+                }
             }
             // A link to nothing makes what it leads to.
-            None if !path.is_symlink() => Self::beside(path.to_owned()),
-            _ => Self::as_it_is(path),
+            None if !path.is_symlink() => Self::new(path.to_owned(), EVERYBODY),
+            _ => Self::there(path),
         }
     }
 
-    fn as_it_is(path: &Path) -> io::Result<Self> {
+    fn there(path: &Path) -> io::Result<Self> {
         Ok(Self {
             file: File::create(path)?,
-            paths: None,
+            place: Place::There,
         })
     }
 
-    /// A new file, in the directory where it is to be.
-    fn beside(path: PathBuf) -> io::Result<Self> {
-        if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+    /// A file to take the place of another; nothing where that would be seen.
+    fn instead_of(path: PathBuf, about: &fs::Metadata) -> io::Result<Option<Self>> {
+        if about.nlink() > 1 || has_attributes(&path)? || is_mounted(&path)? {
+            return Ok(None);
+        }
+        let whole = match Self::new(path, OURS) {
+            Err(error) if is_forbidden(&error) => return Ok(None),
+            whole => whole?,
+        };
+        let made = whole.file.metadata()?;
+        let is_owned = (made.uid(), made.gid()) == (about.uid(), about.gid());
+        if !is_owned && fchown(&whole.file, Some(about.uid()), Some(about.gid())).is_err() {
+            return Ok(None);
+        }
+        whole.file.set_permissions(about.permissions())?;
+        Ok(Some(whole))
+    }
+
+    /// A new file on the file system where it is to lie.
+    fn new(path: PathBuf, permissions: u32) -> io::Result<Self> {
+        let whole = path.as_os_str().as_encoded_bytes();
+        let last = whole.rsplit(|byte| *byte == b'/').next();
+        if matches!(last, None | Some(b"" | b"." | b"..")) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        let mut chance = [0; 8];
-        // Without it the name is as good as its number, and it is made new in any case.
-        let _ = getrandom(&mut chance, GetRandomFlags::empty());
-        let (chance, process) = (u64::from_ne_bytes(chance), std::process::id());
-        let name = OsString::from(format!(".wasmpod-{chance:016x}-{process}.tmp"));
-        let staged = path.with_file_name(name);
-        let file = File::options().write(true).create_new(true).open(&staged)?;
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        match openat(CWD, directory, flags, Mode::from_raw_mode(permissions)) {
+            Ok(file) if link(&file).exists() => Ok(Self {
+                file: file.into(),
+                place: Place::Nameless { path },
+            }),
+            Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
+                Self::beside(path, permissions)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn beside(path: PathBuf, permissions: u32) -> io::Result<Self> {
+        let staged = staged(&path);
+        let mut options = File::options();
+        let options = options.write(true).create_new(true).mode(permissions);
         Ok(Self {
-            file,
-            paths: Some((staged, path)),
+            file: options.open(&staged)?,
+            place: Place::Beside { staged, path },
         })
     }
 
@@ -81,12 +131,22 @@ impl Whole {
     /// Gives it its name, once the disk has it.
     ///
     /// # Errors
-    /// When the disk does not take it, or it cannot be renamed; it is gone then.
+    /// When the disk does not take it, or it cannot be named; it is gone then.
     pub(super) fn keep(mut self) -> io::Result<()> {
-        if let Some((staged, path)) = &self.paths {
-            self.file.sync_data()?;
+        if matches!(self.place, Place::There) {
+            return Ok(());
+        }
+        self.file.sync_data()?;
+        if let Place::Nameless { path } = &self.place {
+            // A name that is new first: none can be made in the place of another.
+            let staged = staged(path);
+            linkat(CWD, link(&self.file), CWD, &staged, AtFlags::SYMLINK_FOLLOW)?;
+            let path = path.clone();
+            self.place = Place::Beside { staged, path };
+        }
+        if let Place::Beside { staged, path } = &self.place {
             fs::rename(staged, path)?;
-            self.paths = None;
+            self.place = Place::There;
         }
         Ok(())
     }
@@ -94,17 +154,59 @@ impl Whole {
 
 impl Drop for Whole {
     fn drop(&mut self) {
-        if let Some((staged, _)) = &self.paths {
+        if let Place::Beside { staged, .. } = &self.place {
             // What stays has a name that says whose it was.
             let _ = fs::remove_file(staged);
         }
     }
 }
 
+/// A name beside a path that nobody else uses.
+fn staged(path: &Path) -> PathBuf {
+    let mut chance = [0; 8];
+    // Without it the name is as good as its number, and it is made new in any case.
+    let _ = getrandom(&mut chance, GetRandomFlags::empty());
+    let (chance, process) = (u64::from_ne_bytes(chance), std::process::id());
+    path.with_file_name(format!(".wasmpod-{chance:016x}-{process}.tmp"))
+}
+
+/// The link by which the system reaches an open file.
+fn link(file: &impl AsRawFd) -> PathBuf {
+    let number = file.as_raw_fd();
+    PathBuf::from(format!("/proc/self/fd/{number}"))
+}
+
 /// Whether a directory takes no new file.
 fn is_forbidden(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
+}
+
+/// Whether a file has attributes, as a list of who may open it, which a new one would not have. Those of
+/// the system's security a new one gets as well.
+fn has_attributes(path: &Path) -> io::Result<bool> {
+    let mut names = vec![0_u8; NAMES];
+    let length = match listxattr(path, names.as_mut_slice()) {
+        Ok(length) => length,
+        Err(Errno::NOTSUP) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    names.truncate(length);
+    let mut names = names.split(|byte| *byte == 0);
+    Ok(names.any(|name| !name.is_empty() && !name.starts_with(b"security.")))
+}
+
+/// Whether something is mounted at a path: it can be written to, and not be replaced.
+fn is_mounted(path: &Path) -> io::Result<bool> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let parent = openat(CWD, parent, flags, Mode::empty())?;
+    let name = path.file_name().unwrap_or(OsStr::new("."));
+    match openat2(parent, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
+        Ok(_) => Ok(false),
+        Err(Errno::XDEV) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What is at a path; nothing where there is nothing. Files that are only named by what has them open,
@@ -114,13 +216,17 @@ fn existing(path: &Path) -> io::Result<Option<fs::Metadata>> {
     match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS) {
         Ok(file) => File::from(file).metadata().map(Some),
         Err(Errno::NOENT) => Ok(None),
-        Err(Errno::LOOP) => fs::symlink_metadata(path).map(Some),
+        Err(Errno::LOOP) => match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            about => about.map(Some),
+        },
         Err(error) => Err(error.into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
     use std::io::{Read as _, Write as _};
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -180,9 +286,47 @@ mod tests {
         symlink("later", path("nowhere")).expect("made");
         write(&path("nowhere"), "3").expect("written");
         assert_eq!(fs::read_to_string(path("later")).expect("there"), "3");
-        for directory in [folder.path().to_owned(), path("none/"), path("none/f")] {
-            assert!(write(&directory, "4").is_err(), "{directory:?}");
+        for wrong in ["", "none/", "none/.", "none/..", "none/f"] {
+            let wrong = path(wrong);
+            assert!(write(&wrong, "4").is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_second_name_leads_to_the_same_file_still() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        write(&path("f"), "1").expect("written");
+        fs::hard_link(path("f"), path("g")).expect("made");
+        write(&path("g"), "2").expect("written");
+        assert_eq!(fs::read_to_string(path("f")).expect("there"), "2");
+        assert_eq!(names(folder.path()), ["f", "g"]);
+    }
+
+    #[test]
+    fn what_cannot_be_named_is_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("f");
+        for begin in [Whole::new, Whole::beside] {
+            let whole = begin(path.clone(), EVERYBODY).expect("begun");
+            fs::create_dir(&path).expect("made");
+            let error = whole.keep().expect_err("a directory is in the way");
+            assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+            assert_eq!(names(folder.path()), ["f"]);
+            fs::remove_dir(&path).expect("removed");
+        }
+    }
+
+    #[test]
+    fn a_file_with_its_name_from_the_beginning_is_kept_as_well() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("f");
+        let whole = Whole::beside(path.clone(), EVERYBODY).expect("begun");
+        whole.file().write_all(b"whole").expect("written");
+        assert!(!path.exists());
+        whole.keep().expect("kept");
+        assert_eq!(fs::read_to_string(&path).expect("there"), "whole");
+        assert_eq!(names(folder.path()), ["f"]);
     }
 
     #[test]
@@ -195,10 +339,15 @@ mod tests {
         let open = open.read(true).write(true).create(true).truncate(true);
         let mut open = open.open(&path).expect("made");
         // As /dev/stdout names a file that a shell opened.
-        let number = std::os::fd::AsRawFd::as_raw_fd(&open);
+        let number = open.as_raw_fd();
         write(Path::new(&format!("/proc/self/fd/{number}")), "x").expect("written");
         let mut text = String::new();
         open.read_to_string(&mut text).expect("read");
         assert_eq!(text, "x");
+        // A new file below such a name is one like others.
+        let open = File::open(folder.path()).expect("opened");
+        let number = open.as_raw_fd();
+        write(Path::new(&format!("/proc/self/fd/{number}/g")), "y").expect("written");
+        assert_eq!(names(folder.path()), ["f", "g"]);
     }
 }

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use model::pod::Identity;
-use model::quantity::mebibytes;
+use model::quantity::memory_text;
 use node::PodEvent;
 
 use super::summary::{ContainerRow, Summary, short_name};
@@ -181,7 +181,7 @@ fn row(pod: &str, container: &ContainerRow) -> [String; 7] {
             .map_or_else(|| "-".to_owned(), |code| code.to_string()),
         container.restarts.to_string(),
         format!("{:.3}s", container.cpu.as_secs_f64()),
-        mebibytes(container.memory_peak),
+        memory_text(container.memory_peak),
     ]
 }
 

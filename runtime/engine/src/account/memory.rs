@@ -10,7 +10,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use model::quantity::mebibytes;
+use model::quantity::memory_text;
 use model::runtime::Exit;
 use tokio::sync::Notify;
 use volume::{OverLimit, Payer};
@@ -57,7 +57,7 @@ struct Awaited<'a>(&'a AtomicU64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the container asked for {} of memory in all{}{}, over its limit of {} (peak {}): raise resources.limits.memory or use less",
-    mebibytes(*.wanted), of_files(*.in_files), of_buckets(*.in_buckets), mebibytes(*.limit), mebibytes(*.peak)
+    memory_text(*.wanted), of_files(*.in_files), of_buckets(*.in_buckets), memory_text(*.limit), memory_text(*.peak)
 )]
 pub struct OutOfMemory {
     /// What it would have used.
@@ -80,7 +80,7 @@ const RESERVE: u64 = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the container uses {} of its limit of {}, {} of it in key-value buckets, which leave a sixteenth to the program: delete keys, or raise resources.limits.memory",
-    mebibytes(*.used), mebibytes(*.limit), mebibytes(*.in_buckets)
+    memory_text(*.used), memory_text(*.limit), memory_text(*.in_buckets)
 )]
 pub(crate) struct NoRoom {
     used: u64,
@@ -311,7 +311,7 @@ fn of_files(bytes: u64) -> String {
         0 => String::new(),
         bytes => format!(
             ", {} of it files in volumes of medium Memory",
-            mebibytes(bytes)
+            memory_text(bytes)
         ),
     }
 }
@@ -320,7 +320,7 @@ fn of_files(bytes: u64) -> String {
 fn of_buckets(bytes: u64) -> String {
     match bytes {
         0 => String::new(),
-        bytes => format!(", {} of it in key-value buckets", mebibytes(bytes)),
+        bytes => format!(", {} of it in key-value buckets", memory_text(bytes)),
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
 use http::{Request, Response, Version};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -39,7 +39,6 @@ pub(super) fn builder(tasks: Beside) -> Builder<Beside> {
     let mut builder = Builder::new(tasks);
     builder
         .http1()
-        .timer(TokioTimer::new())
         // Who has sent a request whole may say so, and waits for its answer.
         .half_close(true)
         // `Activity` sees to it, without a timer for each request.
@@ -124,9 +123,9 @@ fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
     let (most, fields) = (limits::HEAD >> 10, limits::FIELDS_IN_HEAD);
     let remedy = match error.is_parse_too_large() {
         // hyper says it of a length that it cannot count to, too.
-        true => {
-            format!(": {most} KiB and {fields} fields are the most, as is a length of 2^64 - 3")
-        }
+        true => format!(
+            ": {most} KiB and {fields} fields are the most; or its Content-Length is beyond 2^64 - 3"
+        ),
         false => String::new(),
     };
     Some(format!("a request is refused: {error}{remedy}\n"))
@@ -159,21 +158,27 @@ async fn answer(
     if activity.unread.is_some() {
         activity.unread.settle().await;
     }
-    // Of HTTP/1.0 such an answer ends with its connection.
-    let ends_with_it = is_http10 && !has_length(&answer);
-    if ends_with_it || server.phase_now() != Phase::Serving {
-        let close = HeaderValue::from_static("close");
-        answer.headers_mut().insert(CONNECTION, close);
-        if is_http10 {
-            // Else hyper says beside it that the connection is kept.
-            *answer.version_mut() = Version::HTTP_10;
-        }
-    }
+    let is_last = server.phase_now() != Phase::Serving;
+    tell_end(&mut answer, is_http10, is_last);
     Ok(answer)
 }
 
+/// Tells a client of HTTP/1 that its connection ends with this answer, where it does.
+fn tell_end<B: Body>(answer: &mut Response<B>, is_http10: bool, is_last: bool) {
+    // Of HTTP/1.0 an answer without a length ends with its connection.
+    if !is_last && (!is_http10 || has_length(answer)) {
+        return;
+    }
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(CONNECTION, close);
+    if is_http10 {
+        // Else hyper says beside it that the connection is kept.
+        *answer.version_mut() = Version::HTTP_10;
+    }
+}
+
 /// Whether a client knows from the head where the body ends.
-fn has_length(answer: &Response<AnswerBody>) -> bool {
+fn has_length<B: Body>(answer: &Response<B>) -> bool {
     answer.headers().contains_key(CONTENT_LENGTH) || answer.body().size_hint().exact().is_some()
 }
 
@@ -191,4 +196,102 @@ async fn answer_and_take(
     let request = request.map(|body| Watched::new(body, leftover));
     let answering = pin!(server.answer(request, busy));
     left.taken_before(answering).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use bytes::Bytes;
+    use hyper::body::{Frame, SizeHint};
+    use hyper::server::conn::http1;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const TEXT: &str = "an answer";
+
+    /// A body of one piece.
+    struct Piece {
+        left: Option<Bytes>,
+        tells_length: bool,
+    }
+
+    impl Body for Piece {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.left.take().map(|bytes| Ok(Frame::data(bytes))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            if !self.tells_length {
+                return SizeHint::default();
+            }
+            let left = self.left.as_ref().map_or(0, Bytes::len);
+            SizeHint::with_exact(u64::try_from(left).unwrap())
+        }
+    }
+
+    /// All that a client hears who asks twice at once, and wants to keep its connection.
+    async fn heard(version: &str, tells_length: bool, is_last: bool) -> String {
+        let (mut client, server) = tokio::io::duplex(1 << 12);
+        let service = service_fn(move |request: Request<Incoming>| async move {
+            let mut answer = Response::new(Piece {
+                left: Some(Bytes::from(TEXT)),
+                tells_length,
+            });
+            let is_http10 = request.version() == Version::HTTP_10;
+            tell_end(&mut answer, is_http10, is_last);
+            Ok::<_, Infallible>(answer)
+        });
+        let mut builder = http1::Builder::new();
+        let serving = builder
+            .half_close(true)
+            .serve_connection(TokioIo::new(server), service);
+        let asking = async {
+            let request = format!("GET / HTTP/{version}\r\nConnection: keep-alive\r\n\r\n");
+            client
+                .write_all(request.repeat(2).as_bytes())
+                .await
+                .unwrap();
+            client.shutdown().await.unwrap();
+            let mut heard = String::new();
+            client.read_to_string(&mut heard).await.unwrap();
+            heard
+        };
+        let (served, heard) = tokio::join!(serving, asking);
+        served.unwrap();
+        heard
+    }
+
+    #[tokio::test]
+    async fn who_is_told_that_his_connection_is_kept_can_ask_again() {
+        for (version, tells_length, is_last, count, told) in [
+            ("1.0", true, false, 2, Some("keep-alive")),
+            ("1.0", false, false, 1, Some("close")),
+            ("1.0", true, true, 1, Some("close")),
+            ("1.0", false, true, 1, Some("close")),
+            ("1.1", true, false, 2, None),
+            ("1.1", false, false, 2, None),
+            ("1.1", true, true, 1, Some("close")),
+            ("1.1", false, true, 1, Some("close")),
+        ] {
+            let heard = heard(version, tells_length, is_last).await;
+            let why = format!("{version} {tells_length} {is_last}: {heard}");
+            assert_eq!(heard.matches(TEXT).count(), count, "{why}");
+            let fields = heard
+                .lines()
+                .filter_map(|line| line.strip_prefix("connection: "));
+            let wanted = told.map_or(Vec::new(), |told| vec![told; count]);
+            assert_eq!(fields.collect::<Vec<_>>(), wanted, "{why}");
+            let has_length = heard.contains("content-length: ");
+            assert_eq!(has_length, tells_length, "{why}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! orders comes first, one about a pod that has gone leaves nothing behind.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
 
@@ -183,7 +183,7 @@ impl Inner {
             return;
         };
         // Its doors are open by now, or have failed.
-        let Some(at) = pod.net.found_at(port) else {
+        let Some(own) = pod.net.addresses().first().copied() else {
             return;
         };
         self.sink.event_now(Event::Notice {
@@ -191,7 +191,7 @@ impl Inner {
             instance: Some(spec.id),
             warning: false,
             reason: "Listening".to_owned(),
-            message: format!("The http server listens at http://{at}"),
+            message: listens_at(SocketAddr::new(own, port), pod.net.moved_door(port)),
         });
     }
 
@@ -338,6 +338,16 @@ impl Inner {
     }
 }
 
+/// Where an http server is: at its pod's address, and who comes from outside the pod network finds
+/// it elsewhere if its door has moved.
+fn listens_at(own: SocketAddr, moved: Option<SocketAddr>) -> String {
+    let inside = format!("The http server listens at http://{own}");
+    match moved {
+        Some(moved) => format!("{inside}; from outside the pod network at http://{moved}"),
+        None => inside,
+    }
+}
+
 /// Looks at every host path, so that one that is not as it should be is told before anything runs.
 pub(crate) fn check_host_paths(sandbox: &PodSandbox) -> Result<(), RuntimeError> {
     let volumes = sandbox.volumes.iter();
@@ -365,4 +375,24 @@ async fn blocking<T: Send + 'static>(
                 "a file call did not finish: {error}"
             )))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moved_door_is_told_beside_the_address_of_the_pod() {
+        let at = |port| SocketAddr::from(([127, 80, 0, 2], port));
+        for (moved, told) in [
+            (None, "The http server listens at http://127.80.0.2:80"),
+            (
+                Some(at(20_080)),
+                "The http server listens at http://127.80.0.2:80; from outside the pod network at \
+                 http://127.80.0.2:20080",
+            ),
+        ] {
+            assert_eq!(listens_at(at(80), moved), told);
+        }
+    }
 }

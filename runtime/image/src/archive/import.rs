@@ -21,7 +21,7 @@ use crate::{kind, limits};
 
 /// An image of `docker save`.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", expecting = "an object")]
 struct Saved {
     config: String,
     #[serde(default)]

@@ -9,6 +9,7 @@ use super::{ArchiveError, failed};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::limits;
 use crate::manifest::Descriptor;
+use crate::pax;
 use crate::store::{self, Claim, Ingest, Lease, Stage, Store, StoreError};
 
 /// What an archive holds.
@@ -315,11 +316,14 @@ impl Pending {
             self.link = Some(short(entry)?);
         } else if kind.is_pax_local_extensions() {
             let bytes = short(entry)?;
-            for record in tar::PaxExtensions::new(&bytes) {
-                let record = record.map_err(failed("read the archive"))?;
-                match record.key_bytes() {
-                    b"path" => self.name = Some(record.value_bytes().to_vec()),
-                    b"linkpath" => self.link = Some(record.value_bytes().to_vec()),
+            for record in pax::records(&bytes) {
+                let pax::Record { key, value } = record.ok_or_else(|| ArchiveError::Member {
+                    member: String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
+                    why: "a PAX header with a record that cannot be read".to_owned(),
+                })?;
+                match key {
+                    b"path" => self.name = Some(value.to_vec()),
+                    b"linkpath" => self.link = Some(value.to_vec()),
                     _ => {}
                 }
             }

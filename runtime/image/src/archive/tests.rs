@@ -204,6 +204,10 @@ fn what_is_no_archive_is_refused() {
             tar(&[Entry::File("manifest.json", b"[{}]")]),
             "manifest.json",
         ),
+        (
+            tar(&[Entry::File("manifest.json", b"[null]")]),
+            "expected an object",
+        ),
         (b"no tar at all\n".repeat(100), "neither a tar"),
     ];
     for (archive, wanted) in cases {

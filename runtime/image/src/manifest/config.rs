@@ -28,7 +28,7 @@ pub struct Config {
 
 /// How an image's program is run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", expecting = "an object")]
 pub struct Execution {
     /// `Entrypoint`.
     #[serde(default, deserialize_with = "or_default")]
@@ -49,6 +49,7 @@ pub struct Execution {
 
 /// What a configuration says of layers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct RootFs {
     /// The digests of the layers' tars, not compressed.
     #[serde(default, deserialize_with = "or_default")]
@@ -117,6 +118,11 @@ mod tests {
             Config::parse(b"{}").expect("all is optional"),
             Config::default()
         );
-        assert!(Config::parse(b"[1]").is_err());
+        for text in ["[1]", "[]", "null", r#"{"config": 1}"#, r#"{"rootfs": 1}"#] {
+            let error = Config::parse(text.as_bytes()).expect_err(text).to_string();
+            let is_told =
+                error.contains("expected a JSON object") || error.contains("expected an object");
+            assert!(is_told, "{text}: {error}");
+        }
     }
 }

@@ -41,6 +41,7 @@ pub(super) struct Settings {
 
 /// What holds for a server.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "a table")]
 pub(super) struct Host {
     #[serde(default)]
     capabilities: Option<Vec<String>>,
@@ -61,7 +62,7 @@ pub(super) struct Host {
 
 /// One or several.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a path or a list of paths")]
 enum Paths {
     One(String),
     Several(Vec<String>),
@@ -217,6 +218,8 @@ mod tests {
             ("capabilities = [\"pul\"]", "unknown capability"),
             ("[host", ""),
             ("capabilities = 1", ""),
+            ("host.\"https://a\" = 1", "expected a table"),
+            ("ca = 1", "expected a path or a list of paths"),
         ];
         for (text, wanted) in cases {
             let error = Settings::parse(text).expect_err(text);

@@ -23,6 +23,7 @@ const DIGESTS: [&str; 2] = ["library/sha256", "library/sha512"];
 
 /// A name, and what it leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Record {
     /// The reference in full.
     pub reference: String,

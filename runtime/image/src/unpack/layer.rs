@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use tar::EntryType;
 
 use super::{UnpackError, failed, path};
-use crate::limits;
+use crate::{limits, pax};
 
 /// What begins the name of a whiteout.
 const WHITEOUT: &[u8] = b".wh.";
@@ -71,21 +71,26 @@ impl Pending {
         match entry.header().entry_type() {
             EntryType::GNULongName => self.path = Some(name(extension(entry)?)),
             EntryType::GNULongLink => self.link = Some(name(extension(entry)?)),
-            EntryType::XHeader => self.pax(&extension(entry)?)?,
+            EntryType::XHeader => self.pax(entry)?,
             EntryType::XGlobalHeader => {}
             _ => return std::mem::take(self).entry(entry).map(Some),
         }
         Ok(None)
     }
 
-    fn pax(&mut self, bytes: &[u8]) -> Result<(), UnpackError> {
-        for record in tar::PaxExtensions::new(bytes) {
-            let record = record.map_err(|e| failed(&[], e))?;
-            match record.key_bytes() {
-                b"path" => self.path = Some(record.value_bytes().to_vec()),
-                b"linkpath" => self.link = Some(record.value_bytes().to_vec()),
+    fn pax<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<(), UnpackError> {
+        let bytes = extension(entry)?;
+        for record in pax::records(&bytes) {
+            let pax::Record { key, value } = record.ok_or_else(|| UnpackError::Entry {
+                path: path::raw(&entry.header().path_bytes()),
+                what: "a PAX header with a record that cannot be read",
+            })?;
+            match key {
+                b"path" => self.path = Some(value.to_vec()),
+                b"linkpath" => self.link = Some(value.to_vec()),
                 b"size" => {
-                    let size = record.value().ok().and_then(|text| text.parse().ok());
+                    let size = std::str::from_utf8(value).ok();
+                    let size = size.and_then(|text| text.parse().ok());
                     self.size = Some(size.unwrap_or(u64::MAX));
                 }
                 _ => {}
@@ -107,7 +112,7 @@ impl Pending {
             path: path::shown(&path),
             what,
         };
-        // What the library says of them has bytes of the layer in it.
+        // What the library says of it has bytes of the layer in it.
         let mode = header
             .mode()
             .map_err(|_| refused("of a mode that is no number"))?;
@@ -115,12 +120,9 @@ impl Pending {
         let link = self
             .link
             .or_else(|| header.link_name_bytes().map(|link| link.into_owned()));
-        let size = header
-            .entry_size()
-            .map_err(|_| refused("of a size that is no number"))?;
         let what = match header.entry_type() {
             // A size that others read otherwise would let them see other files than we do.
-            _ if self.size.is_some_and(|told| told != size) => {
+            _ if self.size.is_some_and(|told| told != entry.size()) => {
                 return Err(refused("of two sizes at once"));
             }
             EntryType::GNUSparse => return Err(refused("a sparse file")),

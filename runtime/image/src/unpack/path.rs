@@ -12,7 +12,7 @@ const NAME: usize = 255;
 /// The names of a path, from the root. `/a`, `./a` and `a/` are one.
 pub(super) fn names(path: &[u8]) -> Result<Vec<OsString>, UnpackError> {
     let refused = |why| UnpackError::Path {
-        path: String::from_utf8_lossy(path).chars().take(200).collect(),
+        path: raw(path),
         why,
     };
     if path.len() > limits::PATH {
@@ -32,6 +32,11 @@ pub(super) fn names(path: &[u8]) -> Result<Vec<OsString>, UnpackError> {
         return Err(refused("is deeper than any that is of use"));
     }
     Ok(names)
+}
+
+/// The beginning of a path as the layer has it, for people.
+pub(super) fn raw(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).chars().take(200).collect()
 }
 
 /// A path for people.

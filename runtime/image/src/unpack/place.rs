@@ -26,9 +26,10 @@ const TRIES: u32 = 64;
 /// The most links to nothing that are followed on the way to a directory; the kernel has the same.
 const LINKS: u32 = 40;
 
-/// A file where a directory should be, on its way through an error of the standard library.
+/// A file, or a link to one, where a directory should be, on its way through an error of the standard
+/// library.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is a file")]
+#[error("{0:?} is a file, or a link to one")]
 pub(super) struct InTheWay(pub(super) String);
 
 /// A root.
@@ -39,6 +40,14 @@ pub(super) struct Place {
     /// Entries, and directories made for them.
     entries: u64,
     limit: u64,
+}
+
+/// What is next on a path that is made.
+enum Next {
+    Directory(OwnedFd),
+    Nothing,
+    /// A link to nothing, with its target.
+    Link(Vec<u8>),
 }
 
 // === impl Place ===
@@ -195,57 +204,85 @@ impl Place {
 
     /// The directory at a path, made where it is missing, that which a link leads to as well.
     fn parent(&mut self, path: &[OsString]) -> io::Result<OwnedFd> {
-        let mut there = path.len();
-        let mut directory = loop {
-            match self.opened(path.get(..there).unwrap_or_default()) {
-                Err(error) if there > 0 && error.kind() == io::ErrorKind::NotFound => there -= 1,
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                    return Err(self.in_the_way(path, error));
-                }
-                other => break other?,
-            }
-        };
-        if there == path.len() {
-            return Ok(directory);
+        let (directory, there) = self.longest(path)?;
+        match there == path.len() {
+            true => Ok(directory),
+            false => self.make_rest(path.to_vec(), there, directory),
         }
-        let (mut path, mut links) = (path.to_vec(), 0);
+    }
+
+    /// The directory at the longest beginning of a path that is there, and how many names that has.
+    fn longest(&self, path: &[OsString]) -> io::Result<(OwnedFd, usize)> {
+        let mut there = path.len();
+        loop {
+            match self.opened(beginning(path, there)) {
+                Ok(directory) => return Ok((directory, there)),
+                Err(error) if there > 0 && error.kind() == io::ErrorKind::NotFound => there -= 1,
+                Err(error) => return Err(self.in_the_way(path, error)),
+            }
+        }
+    }
+
+    /// Makes what is missing of a path, of whose names this many lead to `directory`.
+    fn make_rest(
+        &mut self,
+        mut path: Vec<OsString>,
+        mut there: usize,
+        mut directory: OwnedFd,
+    ) -> io::Result<OwnedFd> {
+        let mut links = 0;
         while let Some(name) = path.get(there) {
-            let until = path.get(..=there).unwrap_or_default();
-            match self.opened(until) {
-                Ok(next) => {
+            match self.next(&directory, beginning(&path, there + 1), name)? {
+                Next::Directory(next) => {
                     directory = next;
                     there += 1;
                 }
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(self.in_the_way(until, error));
-                }
-                Err(_) if kind(&directory, name)?.is_none() => {
+                Next::Nothing => {
                     self.count()?;
                     self.make_directory(&directory, name)?;
                 }
-                // What has a name and leads to nothing is a link.
-                Err(_) if links == LINKS => return Err(Errno::LOOP.into()),
-                Err(_) => {
+                Next::Link(_) if links == LINKS => return Err(Errno::LOOP.into()),
+                Next::Link(target) => {
                     links += 1;
-                    let target = readlinkat(&directory, name, Vec::new())?;
-                    (path, there) = self.followed(&path, there, target.as_bytes())?;
-                    directory = self.opened(path.get(..there).unwrap_or_default())?;
+                    path = self.followed(&path, there, &target)?;
+                    // What is relative goes on in the directory that the link is in.
+                    if target.starts_with(b"/") {
+                        directory = self.opened(&[])?;
+                        there = 0;
+                    }
                 }
             }
         }
         Ok(directory)
     }
 
-    /// A path with a link's target in the link's place, and how many of its names are there in any
-    /// case. The target's names count: a small layer could have us follow long links for ever.
+    /// What is at a path whose last name is in `directory`.
+    fn next(&self, directory: &OwnedFd, path: &[OsString], name: &OsStr) -> io::Result<Next> {
+        match self.opened(path) {
+            Ok(next) => return Ok(Next::Directory(next)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(self.in_the_way(path, error)),
+        }
+        if kind(directory, name)?.is_none() {
+            return Ok(Next::Nothing);
+        }
+        // What has a name and leads to nothing is a link.
+        let target = readlinkat(directory, name, Vec::new())?;
+        Ok(Next::Link(target.into_bytes()))
+    }
+
+    /// A path with a link's target in the link's place, from the root where the target is. Its names
+    /// count: a small layer could have us follow long links for ever.
     fn followed(
         &mut self,
         path: &[OsString],
         at: usize,
         target: &[u8],
-    ) -> io::Result<(Vec<OsString>, usize)> {
-        let there = if target.starts_with(b"/") { 0 } else { at };
-        let mut followed = path.get(..there).unwrap_or_default().to_vec();
+    ) -> io::Result<Vec<OsString>> {
+        let mut followed = match target.starts_with(b"/") {
+            true => Vec::new(),
+            false => beginning(path, at).to_vec(),
+        };
         let names = target.split(|byte| *byte == b'/');
         for name in names.filter(|name| !name.is_empty() && *name != b".") {
             self.count()?;
@@ -254,20 +291,20 @@ impl Place {
         followed.extend(path.iter().skip(at + 1).cloned());
         match followed.len() > limits::DEPTH {
             true => Err(too_deep()),
-            false => Ok((followed, there)),
+            false => Ok(followed),
         }
     }
 
     /// The error of a path that has a file on it, with which one that is.
     fn in_the_way(&self, path: &[OsString], error: io::Error) -> io::Error {
         let is_file = |length: &usize| {
-            let opened = self.opened(path.get(..*length).unwrap_or_default());
+            let opened = self.opened(beginning(path, *length));
             opened.is_err_and(|error| error.kind() == io::ErrorKind::NotADirectory)
         };
         match (1..=path.len()).find(is_file) {
             Some(length) => {
-                let file = path.get(..length).unwrap_or_default();
-                io::Error::other(InTheWay(super::path::shown(file)))
+                let file = super::path::shown(beginning(path, length));
+                io::Error::other(InTheWay(file))
             }
             None => error,
         }
@@ -337,6 +374,11 @@ pub(super) fn set_modified(file: &File, seconds: u64) {
             last_modification: modified,
         },
     );
+}
+
+/// The first names of a path.
+fn beginning(path: &[OsString], length: usize) -> &[OsString] {
+    path.get(..length).unwrap_or(path)
 }
 
 fn too_deep() -> io::Error {

@@ -252,7 +252,7 @@ fn a_low_port_moves_where_it_must() {
     let open = pod.doors()[0];
     assert_eq!((open.port, open.moved), (80, !allowed));
     assert_eq!(open.host.port(), if allowed { 80 } else { 20_080 });
-    assert_eq!(pod.found_at(80), Some(open.host));
+    assert_eq!(pod.moved_door(80), open.moved.then_some(open.host));
     TcpStream::connect(open.host).unwrap();
     if !allowed {
         let notice = bench.notice();

@@ -127,7 +127,8 @@ fn reason(pod: &Pod, door: Asked, failure: &Failure) -> (&'static str, String) {
             );
             ("HostPortConflict", why)
         }
-        Failure::Bind(Errno::ADDRNOTAVAIL) => (
+        // Over IPv6 the port is looked at before the address is.
+        Failure::Bind(Errno::ADDRNOTAVAIL) | Failure::BindHigher(_, Errno::ADDRNOTAVAIL) => (
             "DoorFailed",
             "the node has no such address: choose one of the node's for hostIP".to_owned(),
         ),

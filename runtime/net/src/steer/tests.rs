@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::range::Block;
+use crate::testing::apart::skip;
 use crate::testing::{Bench, RANGE, at, listen, udp};
 use crate::{HostTarget, NetError, PodNet, TcpSocket};
 
@@ -32,10 +33,7 @@ fn steered() -> Option<Bench> {
     if Steering::is_permitted() {
         return Some(Bench::with(RANGE, Some(lane())));
     }
-    let thread = std::thread::current();
-    let name = thread.name().unwrap_or("a test");
-    let why = "needs CAP_BPF and CAP_NET_ADMIN: run `cargo xtask test` as root";
-    writeln!(std::io::stderr(), "skipped: {name}: {why}").unwrap();
+    skip("needs CAP_BPF and CAP_NET_ADMIN: run `cargo xtask test` as root");
     None
 }
 

@@ -1,5 +1,6 @@
-//! A test that needs a process of its own: it runs a second time there.
+//! A test that needs a process of its own: it runs a second time there, or says that it cannot.
 
+use std::io::Write as _;
 use std::process::Command;
 
 /// Says that this process is that one.
@@ -7,6 +8,19 @@ const APART: &str = "NET_TEST_APART";
 
 /// A network namespace without anything but loopback.
 pub(crate) const OWN_NETWORK: &[&str] = &["unshare", "--net"];
+
+/// A process that may open no low port, unless everybody may.
+pub(crate) const WITHOUT_LOW_PORTS: &[&str] = &["setpriv", "--bounding-set=-net_bind_service"];
+
+/// Says that the calling test is skipped, and why: past the test runner, which would keep it to
+/// itself.
+pub(crate) fn skip(why: &str) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test");
+    // In one piece, as others write there too.
+    let line = format!("skipped: {name}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
 
 /// Runs the calling test a second time, in a process that these words start, and holds it to
 /// success there. Whether this is that process, where the test does its work.

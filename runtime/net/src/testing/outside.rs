@@ -18,6 +18,7 @@ use std::time::Duration;
 use model::runtime::{PodId, PodNetwork};
 use tokio::runtime::Runtime;
 
+use super::apart::skip;
 use crate::{
     Family, NetError, Notice, Observer, PodNet, PodRange, Switch, SwitchConfig, TcpStream,
 };
@@ -39,7 +40,7 @@ fn the_world_and_nothing_else() {
         .args(["ip", "link"])
         .output();
     if !possible.is_ok_and(|output| output.status.success()) {
-        println!("skipped: it needs unshare(1), ip(8) and user namespaces");
+        skip("needs unshare(1), ip(8) and user namespaces");
         return;
     }
     let output = role(&user, "world").output().unwrap();

@@ -2,12 +2,11 @@
 //! network namespace whose routes lead nowhere. That a closed port refuses, and an open one connects,
 //! is seen in `outside`: here every address that answers is the node's own, which no pod reaches.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
 
 use super::Bench;
-use super::apart::{OWN_NETWORK, apart, ip};
+use super::apart::{OWN_NETWORK, apart, ip, skip};
 use crate::{Family, NetError};
 
 /// What stands in for a network: a link that swallows everything, and routes to nowhere.
@@ -29,10 +28,7 @@ fn who_does_not_answer_is_not_connected_to() {
         .args(["--net", "ip", "link", "add", "silent", "type", "veth"])
         .output();
     if !possible.is_ok_and(|output| output.status.success()) {
-        let thread = std::thread::current();
-        let name = thread.name().unwrap_or("a test");
-        let why = "needs root, unshare(1), ip(8) and virtual links";
-        writeln!(std::io::stderr(), "skipped: {name}: {why}").unwrap();
+        skip("needs root, unshare(1), ip(8) and virtual links");
         return;
     }
     if !apart(OWN_NETWORK) {

@@ -1,7 +1,9 @@
 //! What is told of doors that open again and again, and of ports that open higher.
 
+use std::process::Command;
+
 use super::*;
-use crate::testing::apart::apart;
+use crate::testing::apart::{WITHOUT_LOW_PORTS, apart, skip};
 
 #[test]
 fn the_same_outcome_of_a_door_is_told_once() {
@@ -51,13 +53,31 @@ fn another_outcome_of_a_door_is_told() {
     assert_eq!(count, crate::limits::MAX_TOLD_DOORS - 2, "and no more");
 }
 
-/// Whether this process may open no port below 1024; the test runs again in one that may not.
+/// Whether this process may not open port 80; where it may, the test runs again in one that may
+/// not.
 fn is_without_rights() -> bool {
     let bench = Bench::new();
     let own = at("A", 80, [&bench.pod(1), &bench.pod(2)]);
-    TcpListener::bind(own).is_err()
-        || apart(&["setpriv", "--bounding-set=-net_bind_service"])
-            && TcpListener::bind(own).is_err()
+    let may_open = || TcpListener::bind(own).is_ok();
+    if !may_open() {
+        return true;
+    }
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    if first.trim().parse::<u16>().unwrap() <= own.port() {
+        skip("needs net.ipv4.ip_unprivileged_port_start above 80");
+        return false;
+    }
+    let [program, words @ ..] = WITHOUT_LOW_PORTS else {
+        unreachable!()
+    };
+    let possible = Command::new(program).args(words).arg("true").output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        skip("needs setpriv(1), and root or a user who may not open port 80");
+        return false;
+    }
+    let is_apart = apart(WITHOUT_LOW_PORTS);
+    assert!(!is_apart, "it may open port 80 there too");
+    false
 }
 
 #[test]
@@ -103,9 +123,10 @@ fn the_address_that_is_taken_is_named() {
     assert!(notice.message.contains(&expected), "{}", notice.message);
 }
 
-/// The address at which a server is told to listen is one that answers.
+/// A moved door is told of as long as it is open; no door, and one that stands where it was asked
+/// for, are none.
 #[test]
-fn who_listens_is_found_where_its_door_has_moved() {
+fn a_moved_door_answers_where_it_is_told_to_be() {
     if !is_without_rights() {
         return;
     }
@@ -115,17 +136,48 @@ fn who_listens_is_found_where_its_door_has_moved() {
     let doors = doors.map(|(port, host)| door(port, Protocol::Tcp, host));
     let pod = pod_with_doors(&bench, doors.to_vec());
     let at = |port| at("A", port, [&pod, &pod]);
-    assert_eq!(pod.found_at(80), Some(at(80)), "nobody listens yet");
+    assert_eq!(pod.moved_door(80), None, "nobody listens yet");
     let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
     let listeners = [80, 8080, 81].map(|port| listen(&pod, any(port)));
-    for (port, found) in [(80, 20_080), (8080, 8080), (81, 81)] {
-        assert_eq!(pod.found_at(port), Some(at(found)));
+    for (port, moved) in [(80, Some(at(20_080))), (8080, None), (81, None)] {
+        assert_eq!(pod.moved_door(port), moved, "{port}");
     }
-    TcpStream::connect(at(20_080)).unwrap();
+    for (port, answers) in [(80, false), (20_080, true), (8080, true), (81, false)] {
+        assert_eq!(TcpStream::connect(at(port)).is_ok(), answers, "{port}");
+    }
     drop(listeners);
     let _taken = TcpListener::bind(at(20_080)).unwrap();
     let _listener = listen(&pod, any(80));
-    assert_eq!(pod.found_at(80), Some(at(80)), "its door has failed");
+    assert_eq!(pod.moved_door(80), None, "its door has failed");
+}
+
+#[test]
+fn an_address_that_the_node_lacks_is_told_at_every_port() {
+    let bench = Bench::new();
+    let pod = bench.pod(1);
+    for host in ["192.0.2.99", "2001:db8::1"] {
+        let host: IpAddr = host.parse().unwrap();
+        let higher = SocketAddr::new(host, 20_080);
+        for failure in [
+            Failure::Bind(Errno::ADDRNOTAVAIL),
+            Failure::BindHigher(higher, Errno::ADDRNOTAVAIL),
+        ] {
+            let asked = Asked {
+                protocol: Protocol::Tcp,
+                port: 80,
+                at: SocketAddr::new(host, 80),
+            };
+            let notice = told::failed_notice(&pod.pod, asked, &failure);
+            assert_eq!((notice.reason, notice.warning), ("DoorFailed", true));
+            for part in [
+                "the node has no such address",
+                "hostIP",
+                &asked.at.to_string(),
+            ] {
+                assert!(notice.message.contains(part), "{}", notice.message);
+            }
+        }
+    }
 }
 
 /// A pod's IPv6 address is none of the node's, whichever port is asked for there.

@@ -1,13 +1,12 @@
 //! Who shares a port with whom, in a network namespace that each test makes for itself.
 
 use std::io::ErrorKind;
-use std::io::Write as _;
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::*;
 use crate::Steering;
-use crate::testing::apart::{OWN_NETWORK, apart, ip};
+use crate::testing::apart::{OWN_NETWORK, apart, ip, skip};
 
 /// A port of containers, and of the node.
 const PORT: u16 = 8080;
@@ -15,10 +14,7 @@ const PORT: u16 = 8080;
 /// Whether this is the process that has a network of its own.
 fn inside() -> bool {
     if !Steering::is_permitted() {
-        let thread = std::thread::current();
-        let name = thread.name().unwrap_or("a test");
-        let why = "needs rights to a network namespace: run `cargo xtask test` as root";
-        writeln!(std::io::stderr(), "skipped: {name}: {why}").unwrap();
+        skip("needs rights to a network namespace: run `cargo xtask test` as root");
         return false;
     }
     let inside = apart(OWN_NETWORK);
