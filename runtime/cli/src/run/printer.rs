@@ -8,6 +8,7 @@ use model::pod::Identity;
 use model::runtime::Stream;
 use node::{LogLine, LogSink, PodEvent, PodHandle};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::json;
 use super::summary::{Summary, short_name};
@@ -106,16 +107,14 @@ impl Printer {
         self.output.print(line.stream, text).await;
     }
 
-    /// A pod's status, where it is another than the one that was printed `last`. For people its
+    /// A pod's status, where it is another than the one that was printed last. For people its
     /// addresses: all else of it is told by events.
-    async fn status(&self, pod: &PodHandle, report: &node::Report, last: &mut Value) {
+    async fn status(&self, pod: &PodHandle, report: &node::Report, last: Option<&node::Report>) {
         if let Some(terminal) = &self.terminal {
-            let addresses = json!(report.status.pod_ips);
             let ips = &report.status.pod_ips;
-            if ips.is_empty() || *last == addresses {
+            if ips.is_empty() || last.is_some_and(|last| last.status.pod_ips == *ips) {
                 return;
             }
-            *last = addresses;
             if self.tells {
                 let text = terminal.addresses(pod.identity(), ips);
                 self.output.print(Stream::Stderr, text).await;
@@ -125,16 +124,15 @@ impl Printer {
             return;
         }
         let status = api::status::to_json(&report.status);
-        if *last == status {
+        if last.is_some_and(|last| api::status::to_json(&last.status) == status) {
             return;
         }
         let object = json!({
             "type": "status",
             "pod": name(pod.identity()),
             "time": json::time(SystemTime::now()),
-            "status": &status,
+            "status": status,
         });
-        *last = status;
         self.object(&object).await;
     }
 
@@ -163,23 +161,33 @@ pub(crate) async fn statuses(printer: Arc<Printer>, pod: PodHandle) {
     let mut reports = pod.report();
     let ended = pod.ended();
     tokio::pin!(ended);
-    let mut last = Value::Null;
+    // The pod keeps it too, until it has another.
+    let mut last = None;
     loop {
         tokio::select! {
             biased;
             changed = reports.changed() => match changed {
                 Ok(()) => {
                     let report = Arc::clone(&reports.borrow_and_update());
-                    printer.status(&pod, &report, &mut last).await;
+                    printer.status(&pod, &report, last.as_deref()).await;
+                    last = Some(report);
                 }
                 Err(_) => break,
             },
             _ = &mut ended => break,
         }
     }
-    if reports.has_changed().unwrap_or(false) {
-        let report = Arc::clone(&reports.borrow_and_update());
-        printer.status(&pod, &report, &mut last).await;
+    if let Some(report) = unseen(&mut reports).await {
+        printer.status(&pod, &report, last.as_deref()).await;
+    }
+}
+
+/// What was sent last, unless it was seen: also where nothing more can be sent.
+async fn unseen<T>(values: &mut watch::Receiver<Arc<T>>) -> Option<Arc<T>> {
+    tokio::select! {
+        biased;
+        Ok(()) = values.changed() => Some(Arc::clone(&values.borrow_and_update())),
+        () = std::future::ready(()) => None,
     }
 }
 
@@ -192,4 +200,19 @@ fn line_of(value: &Value) -> Vec<u8> {
     let mut line = value.to_string().into_bytes();
     line.push(b'\n');
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_word_is_heard_of_who_has_gone() {
+        let (sender, mut values) = watch::channel(Arc::new(1));
+        assert_eq!(unseen(&mut values).await, None);
+        sender.send_replace(Arc::new(2));
+        drop(sender);
+        assert_eq!(unseen(&mut values).await, Some(Arc::new(2)));
+        assert_eq!(unseen(&mut values).await, None);
+    }
 }

@@ -21,9 +21,15 @@ struct Server {
 impl Server {
     /// Answers with `reply`; over UDP the answer is cut, if `cut`.
     async fn start(reply: Reply, cut: bool) -> Self {
-        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = udp.local_addr().unwrap();
-        let tcp = tokio::net::TcpListener::bind(address).await.unwrap();
+        let (udp, tcp, address) = loop {
+            let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let address = udp.local_addr().unwrap();
+            match tokio::net::TcpListener::bind(address).await {
+                Ok(tcp) => break (udp, tcp, address),
+                // Another test has the number, which only UDP had free.
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse),
+            }
+        };
         let (over_udp, over_tcp) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         let mut tasks = tokio::task::JoinSet::new();
         let count = Arc::clone(&over_udp);
