@@ -59,9 +59,11 @@ fn pod(top: &At<'_, '_>, found: &mut Findings) -> Pod {
     let security = security::of_pod(&spec.field("securityContext"), found);
     let mut containers = |list: &'static str| {
         let list = spec.field(list);
-        list.items()
-            .map(|at| container::read(&at, &security, found))
-            .collect()
+        let read = list.items();
+        let read = read.map(|at| container::read(&at, &security, found));
+        let mut read: Vec<_> = read.collect();
+        read.shrink_to_fit();
+        read
     };
     let (init_containers, all) = (containers("initContainers"), containers("containers"));
     Pod {

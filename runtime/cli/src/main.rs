@@ -6,6 +6,7 @@ mod claim;
 mod data_dir;
 mod image;
 mod images;
+mod machine;
 mod options;
 mod output;
 mod pod_host;

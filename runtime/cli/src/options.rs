@@ -143,7 +143,7 @@ pub(crate) enum Output {
 pub(crate) enum Placement {
     /// In this process.
     Task,
-    /// In one child process.
+    /// In child processes, as many as hold them.
     Child,
     /// In a child process for each pod.
     ChildPerPod,

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use host::{Confinement, ServeConfig, Sockets};
 
+use crate::machine;
 use crate::options::PodHost;
 
 /// Threads for everything but guests.
@@ -30,6 +31,8 @@ pub(crate) fn serve(options: PodHost) -> anyhow::Result<ExitCode> {
         .context(not_so_started)?;
     rustix::net::getsockname(&frames).context(not_so_started)?;
     rustix::net::getsockname(&descriptors).context(not_so_started)?;
+    // Not to be read any more once this is confined.
+    let mappings = machine::mappings();
     host::confine(&Confinement {
         read: options.read,
         write: options.write,
@@ -49,6 +52,7 @@ pub(crate) fn serve(options: PodHost) -> anyhow::Result<ExitCode> {
         is_steered: options.steered,
         memory_dir: options.memory_dir,
         toolbox: crate::run::toolbox(),
+        mappings,
     };
     runtime
         .block_on(host::serve(sockets, config))

@@ -12,6 +12,7 @@
 //! it stops as on Ctrl-C, with the exit code of a program that SIGPIPE ends: `wasmpod run … | head`
 //! is over when head is.
 
+mod beginning;
 mod ending;
 mod from_bytes;
 mod json;
@@ -30,23 +31,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use api::Workload;
 use host::CodeStore;
 use image::Store;
 use model::status::ContainerState;
 use node::{ManifestObjects, Node, Objects, PodHandle, Router};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::FAILURE;
 use crate::claim::{self, Claim};
 use crate::data_dir::DataDir;
 use crate::images::{Files, RunImages};
+use crate::machine;
 use crate::options::{Common, Run};
 use crate::output::Output;
 use crate::registry_images::RegistryImages;
 use crate::used::Used;
+use beginning::Pods;
 use ending::{Signals, until_all_end};
 use load::Loaded;
 use printer::Printer;
@@ -77,6 +78,7 @@ pub(crate) fn run(common: &Common, mut options: Run) -> anyhow::Result<ExitCode>
         _ => None,
     };
     options.image = named.or(options.image);
+    machine::raise_descriptors();
     let loaded = load::load(&options)?;
     data.prepare()?;
     let compiler = placement::compiler()?;
@@ -134,23 +136,18 @@ async fn to_the_end(
     );
     let mut signals = Signals::listen()?;
     collect_dead_runs(data);
-    let (pods, ends) = start(&node, &printer, &loaded.workload);
-    if let Some(pod) = pods.first().filter(|_| loaded.stdin) {
+    let mut pods = Pods::new(&node, &printer, loaded.workload.pods);
+    pods.begin_next();
+    if let Some(pod) = pods.begun().first().filter(|_| loaded.stdin) {
         tokio::spawn(forward_stdin(pod.clone(), loaded.container.clone()));
         tokio::spawn(tell_refusal(pod.clone(), failed));
     }
-    let end = until_all_end(
-        (&pods, longest_grace(&loaded.workload)),
-        ends,
-        &mut signals,
-        &mut failures,
-        printer.output(),
-    )
-    .await;
-    let mut summary = summary::of(&pods, end.asked);
+    let end = until_all_end(&mut pods, &mut signals, &mut failures, printer.output()).await;
+    let mut summary = summary::of(pods.begun(), end.asked);
     if end.failed.is_some() {
         summary.exit_code = FAILURE;
     }
+    drop(pods);
     drop(node);
     tokio::select! {
         () = last_words(&printer, &summary, end.failed) => {}
@@ -159,13 +156,6 @@ async fn to_the_end(
         () = tokio::time::sleep_until(end.until.unwrap_or_else(Instant::now)), if end.until.is_some() => {}
     }
     Ok(ExitCode::from(whole_or_not(&printer, summary.exit_code)))
-}
-
-/// How long the most patient pod is given to end.
-fn longest_grace(workload: &Workload) -> Duration {
-    let pods = workload.pods.iter();
-    let longest = pods.map(|it| it.pod.grace_period).max();
-    longest.unwrap_or_default()
 }
 
 /// The images of a run: files, and those of registries with whatever credentials there are.
@@ -179,21 +169,6 @@ fn images(
     let (secrets, wasm) = (Arc::clone(objects), Arc::clone(&files));
     let registries = RegistryImages::new(store, crate::image::client(), secrets, wasm, used);
     RunImages::new(files, paths, registries)
-}
-
-/// Starts every pod; each of the tasks prints what becomes of one, and ends with it.
-fn start(
-    node: &Node,
-    printer: &Arc<Printer>,
-    workload: &Workload,
-) -> (Vec<PodHandle>, JoinSet<()>) {
-    let (mut pods, mut ends) = (Vec::new(), JoinSet::new());
-    for admitted in &workload.pods {
-        let handle = node.run_pod(admitted.pod.clone());
-        ends.spawn(printer::statuses(Arc::clone(printer), handle.clone()));
-        pods.push(handle);
-    }
-    (pods, ends)
 }
 
 /// The exit code of a run that would end with this one: no success where output is lost.

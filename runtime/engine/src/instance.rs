@@ -172,14 +172,15 @@ impl Program {
 // === impl Engine ===
 
 impl Engine {
-    /// Starts the guest threads.
+    /// Starts the guest threads, in a process that may have so many memory mappings
+    /// (`vm.max_map_count`).
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(mappings: usize) -> io::Result<Self> {
         let inner = Inner {
             executor: Executor::start()?,
-            tiers: Tiers::default(),
+            tiers: Tiers::new(mappings),
             images: Mutex::default(),
             images_known: AtomicUsize::new(0),
             tls: Tls::default(),
@@ -249,10 +250,8 @@ impl Engine {
     }
 
     fn slot_for(&self, image: &Image, from: usize) -> Result<Slot, ImageError> {
-        let tiers = &self.inner.tiers;
-        tiers
-            .slot(&self.inner.executor, image.kind(), from)
-            .map_err(|e| ImageError::Load(format!("{e:#}")))
+        let (tiers, executor) = (&self.inner.tiers, &self.inner.executor);
+        tiers.slot(executor, image.kind(), from)
     }
 
     /// The threads that guests run on.

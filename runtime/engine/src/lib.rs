@@ -28,6 +28,7 @@ pub mod instance;
 mod limits;
 mod linker;
 mod listening;
+mod mappings;
 mod output;
 mod stdin;
 mod stop;
@@ -42,6 +43,7 @@ pub use executor::Executor;
 pub use files::FileCalls;
 pub use image::Image;
 pub use instance::{Engine, Identity, Instance, Program, Report};
+pub use mappings::instances_within;
 pub use output::Chunk;
 pub use wasi::keyvalue::Buckets;
 

@@ -13,7 +13,9 @@ use wasmtime::{Engine, component};
 use crate::config::{self, Allocation, Kind};
 use crate::executor::Executor;
 use crate::guest::Guest;
+use crate::image::ImageError;
 use crate::linker;
+use crate::mappings::{Mappings, Taken};
 
 /// The tiers in the order in which they are tried. A pool's set-up costs 4.5 µs per slot, so the
 /// first is small.
@@ -42,10 +44,10 @@ pub(crate) const TIERS: usize = 3;
 pub(crate) const ON_DEMAND: usize = TIERS - 1;
 
 /// All tiers of both kinds.
-#[derive(Default)]
 pub(crate) struct Tiers {
     sync: [OnceLock<Option<Arc<Tier>>>; TIERS],
     asynchronous: [OnceLock<Option<Arc<Tier>>>; TIERS],
+    mappings: Arc<Mappings>,
 }
 
 /// One engine with its allocator and linkers.
@@ -64,6 +66,8 @@ pub(crate) struct Tier {
 /// A place for one instance; free again when dropped.
 pub(crate) struct Slot {
     pub(crate) tier: Arc<Tier>,
+    /// Those of an instance on demand.
+    _mappings: Option<Taken>,
 }
 
 /// Which tier to try first in a process that knows so many images. A slot keeps the memory of the
@@ -76,22 +80,39 @@ pub(crate) fn first_for(images: usize) -> usize {
 // === impl Tiers ===
 
 impl Tiers {
-    /// The first tier at or after `from` with room. The last always has.
+    /// For a process that may have so many mappings. None is made yet.
+    pub(crate) fn new(mappings: usize) -> Self {
+        Self {
+            sync: Default::default(),
+            asynchronous: Default::default(),
+            mappings: Arc::new(Mappings::new(mappings)),
+        }
+    }
+
+    /// The first tier at or after `from` with room. The last has as long as the process may map
+    /// memory.
     pub(crate) fn slot(
         &self,
         executor: &Executor,
         kind: Kind,
         from: usize,
-    ) -> wasmtime::Result<Slot> {
+    ) -> Result<Slot, ImageError> {
         for index in from..TIERS {
-            let Some(tier) = self.tier(executor, kind, index)? else {
+            let tier = self.tier(executor, kind, index);
+            let Some(tier) = tier.map_err(|e| ImageError::Load(format!("{e:#}")))? else {
                 continue;
             };
-            if tier.take() {
-                return Ok(Slot { tier });
-            }
+            let _mappings = match tier.allocation {
+                Allocation::Pool(slots) if tier.take(slots) => None,
+                Allocation::Pool(_) => continue,
+                Allocation::OnDemand => match self.mappings.take(kind) {
+                    None => continue,
+                    taken => taken,
+                },
+            };
+            return Ok(Slot { tier, _mappings });
         }
-        Err(wasmtime::format_err!("no engine tier has room"))
+        Err(ImageError::Machine(self.mappings.exhausted()))
     }
 
     /// A tier, made now if it was not yet. `None` for a pool that this machine cannot have.
@@ -166,10 +187,8 @@ impl Tier {
         made(&self.modules, || linker::for_modules(&self.engine))
     }
 
-    fn take(&self) -> bool {
-        let Allocation::Pool(slots) = self.allocation else {
-            return true;
-        };
+    /// A slot of this pool, if one of so many is free.
+    fn take(&self, slots: u32) -> bool {
         self.used
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
                 (used < slots).then_some(used + 1)

@@ -149,6 +149,11 @@ impl Child {
         self.link.is_gone()
     }
 
+    /// Whether this is the same child.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.link, &other.link)
+    }
+
     /// The same child, not kept.
     pub(crate) fn downgrade(&self) -> WeakChild {
         WeakChild(Arc::downgrade(&self.link))

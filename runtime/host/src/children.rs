@@ -1,9 +1,9 @@
-//! Pod hosts in child processes: one for all pods, or one for each.
+//! Pod hosts in child processes: as many as hold all pods, or one for each.
 //!
 //! A pod with a host path always has a child of its own: a child's view of the file system is
 //! fixed when it starts. All pods are on one network all the same, whichever child has them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +41,8 @@ pub struct ChildrenConfig {
     pub steering: Option<net::Steering>,
     /// One child for each pod.
     pub one_per_pod: bool,
+    /// Containers that a child of many pods takes, unless one pod alone has more.
+    pub containers: usize,
     /// Who is told what happens.
     pub sink: Arc<dyn EventSink>,
     /// Compiles what exec finds in the mounts.
@@ -57,11 +59,20 @@ pub struct Children {
 
 #[derive(Default)]
 struct State {
-    /// The child for pods without one of their own.
-    shared: Option<Child>,
+    /// The children for pods without one of their own.
+    shared: Vec<Shared>,
     pods: HashMap<PodId, Placed>,
     /// With their pods: an instance goes with its pod, removed or not, and its child with the last.
     instances: HashMap<InstanceId, (PodId, Child)>,
+    /// The same by pod.
+    of_pods: BTreeSet<(PodId, InstanceId)>,
+}
+
+/// A child of many pods.
+struct Shared {
+    child: Child,
+    /// Of all its pods.
+    containers: usize,
 }
 
 /// A pod with the child that it runs in.
@@ -74,6 +85,8 @@ struct Placed {
     memory: Option<PathBuf>,
     /// Its place in the network; none on the host's.
     lease: Option<Arc<Lease>>,
+    /// How many its child counts for it, if that is one of many pods.
+    shares: Option<usize>,
 }
 
 // === impl Children ===
@@ -122,15 +135,30 @@ impl Children {
         }))
     }
 
-    /// The child for pods without one of their own.
-    fn shared(&self) -> Result<Child, RuntimeError> {
+    /// A child for a pod without one of its own, which has so many containers.
+    fn shared(&self, containers: usize) -> Result<Child, RuntimeError> {
         let mut state = self.state();
-        if let Some(shared) = state.shared.as_ref().filter(|child| !child.is_gone()) {
-            return Ok(shared.clone());
+        state.shared.retain(|shared| !shared.child.is_gone());
+        let fits = |shared: &&mut Shared| {
+            let together = shared.containers.saturating_add(containers);
+            shared.containers == 0 || together <= self.config.containers
+        };
+        if let Some(shared) = state.shared.iter_mut().find(fits) {
+            shared.containers += containers;
+            return Ok(shared.child.clone());
         }
-        let shared = self.start(&self.config.confinement)?;
-        state.shared = Some(shared.clone());
-        Ok(shared)
+        let child = self.start(&self.config.confinement)?;
+        if !state.shared.is_empty() {
+            tracing::debug!(
+                hosts = state.shared.len() + 1,
+                "pods run in one more pod host"
+            );
+        }
+        state.shared.push(Shared {
+            child: child.clone(),
+            containers,
+        });
+        Ok(child)
     }
 
     fn start(&self, confinement: &Confinement) -> Result<Child, RuntimeError> {
@@ -153,15 +181,16 @@ impl Children {
     /// Finds a place for a new pod: a child, and on the network.
     fn place(&self, pod: &PodSandbox) -> Result<Placed, RuntimeError> {
         let own = self.own_confinement(pod)?;
-        let child = match &own {
-            Some(own) => self.start(own)?,
-            None => self.shared()?,
+        let (child, shares) = match &own {
+            Some(own) => (self.start(own)?, None),
+            None => (self.shared(pod.containers)?, Some(pod.containers)),
         };
         let lease = if pod.network.host {
             None
         } else {
             let lease = self.network.enter(&pod.network, child.downgrade());
             let lease = lease.map_err(|e| {
+                self.state().give_back(&child, shares);
                 RuntimeError::Exhausted(format!("pod {}/{}: {e}", pod.namespace, pod.name))
             })?;
             Some(Arc::new(lease))
@@ -176,6 +205,7 @@ impl Children {
             volumes,
             memory,
             lease,
+            shares,
         })
     }
 
@@ -223,7 +253,7 @@ impl State {
     /// The child that makes a new instance of a pod.
     fn give(&mut self, instance: InstanceId, pod: PodId) -> Result<Child, RuntimeError> {
         let child = self.of_pod(pod)?;
-        self.instances.insert(instance, (pod, child.clone()));
+        self.own(instance, pod, &child);
         Ok(child)
     }
 
@@ -232,8 +262,46 @@ impl State {
         let Some((pod, child)) = self.instances.get(&target).cloned() else {
             return Err(RuntimeError::NotFound(format!("no instance {}", target.0)));
         };
-        self.instances.insert(exec, (pod, child.clone()));
+        self.own(exec, pod, &child);
         Ok(child)
+    }
+
+    fn own(&mut self, instance: InstanceId, pod: PodId, child: &Child) {
+        self.instances.insert(instance, (pod, child.clone()));
+        self.of_pods.insert((pod, instance));
+    }
+
+    /// Forgets an instance; gives the child that has it.
+    fn disown(&mut self, instance: InstanceId) -> Option<Child> {
+        let (pod, child) = self.instances.remove(&instance)?;
+        self.of_pods.remove(&(pod, instance));
+        Some(child)
+    }
+
+    /// Forgets all instances of a pod.
+    fn disown_all(&mut self, pod: PodId) {
+        let first = (pod, InstanceId(0));
+        let last = (pod, InstanceId(u64::MAX));
+        let own: Vec<_> = self.of_pods.range(first..=last).copied().collect();
+        for (_, instance) in own {
+            self.disown(instance);
+        }
+    }
+
+    /// Says that a pod has left its child. One of many pods that is empty ends, unless it is the last.
+    fn give_back(&mut self, child: &Child, shares: Option<usize>) {
+        let Some(containers) = shares else {
+            return;
+        };
+        let place = self.shared.iter().position(|it| it.child.is(child));
+        let Some((place, shared)) = place.and_then(|at| Some((at, self.shared.get_mut(at)?)))
+        else {
+            return;
+        };
+        shared.containers = shared.containers.saturating_sub(containers);
+        if shared.containers == 0 && self.shared.len() > 1 {
+            self.shared.swap_remove(place);
+        }
     }
 }
 
@@ -273,8 +341,11 @@ impl Runtime for Children {
 
     fn remove_pod(&self, pod: PodId) -> Answer<'_, ()> {
         let mut state = self.state();
-        state.instances.retain(|_, (owner, _)| *owner != pod);
+        state.disown_all(pod);
         let placed = state.pods.remove(&pod);
+        if let Some(placed) = &placed {
+            state.give_back(&placed.child, placed.shares);
+        }
         // Before anything else is ordered of it, which is too late then.
         let removed = placed.map(|placed| (placed.child.remove_pod(pod), placed));
         drop(state);
@@ -294,6 +365,7 @@ impl Runtime for Children {
                 memory,
                 // Its address is its own until it has gone.
                 lease: _lease,
+                shares: _,
             } = placed;
             match removed.await {
                 Ok(()) | Err(RuntimeError::Gone(_)) => {}
@@ -379,10 +451,10 @@ impl Runtime for Children {
 
     fn remove(&self, instance: InstanceId) -> Answer<'_, ()> {
         let mut state = self.state();
-        let known = state.instances.remove(&instance);
+        let known = state.disown(instance);
         let removed = known
-            .filter(|(_, child)| !child.is_gone())
-            .map(|(_, child)| (child.remove(instance), child));
+            .filter(|child| !child.is_gone())
+            .map(|child| (child.remove(instance), child));
         drop(state);
         Box::pin(async move {
             match removed {

@@ -4,11 +4,12 @@
 //! instances that it was given, and may have only so much under way; everything else is a
 //! [`Breach`], after which it is ended. Pure: nothing here waits, sends or ends anything.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use model::container::Protocol;
 use model::runtime::{Door, Event, InstanceId, PodId, RuntimeError};
 use net::steer::Endpoint;
 
@@ -79,16 +80,18 @@ pub(crate) enum Heard {
 /// What a child was given, and what it has under way.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    pods: HashMap<PodId, Words>,
+    pods: HashMap<PodId, Given>,
     addresses: HashMap<IpAddr, PodId>,
-    /// What their manifests open at addresses of the node, and of their own.
-    doors: HashMap<PodId, Vec<Door>>,
+    /// What their manifests open at addresses of the node.
+    published: HashMap<(IpAddr, u16), Vec<(PodId, Protocol)>>,
     departed: VecDeque<Departed>,
     lost: VecDeque<InstanceId>,
     /// What may still be told of instances' health, once something was.
     health: HashMap<InstanceId, Allowance>,
     /// Made and not removed, with their pods.
     instances: HashMap<InstanceId, PodId>,
+    /// The same by pod.
+    of_pods: BTreeSet<(PodId, InstanceId)>,
     /// Started and not ended; may have been removed meanwhile.
     running: HashSet<InstanceId>,
     /// Whose output was passed on and not taken yet.
@@ -97,6 +100,15 @@ pub(crate) struct Known {
     parts: HashMap<u64, Vec<u8>>,
     /// The sizes of wasm that is being compiled.
     compiling: HashMap<u64, usize>,
+}
+
+/// A pod that it has.
+#[derive(Debug)]
+struct Given {
+    addresses: Vec<IpAddr>,
+    /// What its manifest opens, at its own addresses and at the node's.
+    doors: Vec<Door>,
+    words: Words,
 }
 
 /// What may still be told of a pod.
@@ -159,15 +171,26 @@ impl Wanted {
 impl Known {
     /// A pod that the child is about to be given, with its addresses and doors.
     pub(crate) fn give_pod(&mut self, pod: PodId, addresses: Vec<IpAddr>, doors: Vec<Door>) {
-        self.pods.insert(pod, Words::new());
-        self.doors.insert(pod, doors);
-        let addresses = addresses.into_iter().map(|address| (address, pod));
-        self.addresses.extend(addresses);
+        let own = addresses.iter().map(|address| (*address, pod));
+        self.addresses.extend(own);
+        for door in &doors {
+            if let Some(at) = door.host {
+                let there = self.published.entry(at).or_default();
+                there.push((pod, door.protocol));
+            }
+        }
+        let given = Given {
+            addresses,
+            doors,
+            words: Words::new(),
+        };
+        self.pods.insert(pod, given);
     }
 
     /// An instance that it is about to be given.
     pub(crate) fn give_instance(&mut self, instance: InstanceId, pod: PodId) {
         self.instances.insert(instance, pod);
+        self.of_pods.insert((pod, instance));
     }
 
     /// The pod of an instance.
@@ -312,18 +335,18 @@ impl Known {
     pub(crate) fn check_door(&self, door: Endpoint, is_of_pods: bool) -> Result<Heard, Breach> {
         let (ip, port) = (door.at.ip(), door.at.port());
         let owner = self.addresses.get(&ip.to_canonical());
-        let asks = |(pod, asked): (&PodId, &Door)| {
-            let is_there = match asked.host {
-                Some(host) => host == (ip, port) && (!is_of_pods || owner == Some(pod)),
-                None => asked.port == port && owner == Some(pod),
-            };
-            asked.protocol == door.protocol && is_there
-        };
-        let mut doors = self
-            .doors
-            .iter()
-            .flat_map(|(pod, doors)| doors.iter().map(move |door| (pod, door)));
-        if doors.any(asks) {
+        let is_at_node = self.published.get(&(ip, port)).is_some_and(|asked| {
+            asked.iter().any(|(pod, protocol)| {
+                *protocol == door.protocol && (!is_of_pods || owner == Some(pod))
+            })
+        });
+        let given = owner.and_then(|owner| self.pods.get(owner));
+        let is_own = given.is_some_and(|given| {
+            given.doors.iter().any(|asked| {
+                asked.host.is_none() && asked.port == port && asked.protocol == door.protocol
+            })
+        });
+        if is_at_node || is_own {
             return Ok(Heard::Now);
         }
         if !self.departed.is_empty() {
@@ -352,8 +375,8 @@ impl Known {
 
     /// What may still be told of a pod, also of one that has gone.
     fn words(&mut self, pod: PodId) -> Result<&mut Words, Breach> {
-        if let Some(words) = self.pods.get_mut(&pod) {
-            return Ok(words);
+        if let Some(given) = self.pods.get_mut(&pod) {
+            return Ok(&mut given.words);
         }
         let departed = self.departed.iter_mut().find(|gone| gone.pod == pod);
         departed
@@ -363,9 +386,10 @@ impl Known {
 
     fn lose(&mut self, instance: InstanceId) {
         self.health.remove(&instance);
-        if self.instances.remove(&instance).is_none() {
+        let Some(pod) = self.instances.remove(&instance) else {
             return;
-        }
+        };
+        self.of_pods.remove(&(pod, instance));
         if self.lost.len() == LOST {
             self.lost.pop_front();
         }
@@ -373,15 +397,27 @@ impl Known {
     }
 
     fn depart(&mut self, pod: PodId) {
-        let Some(words) = self.pods.remove(&pod) else {
+        let Some(given) = self.pods.remove(&pod) else {
             return;
         };
-        self.doors.remove(&pod);
-        let own = self.addresses.extract_if(|_, owner| *owner == pod);
-        let addresses = own.map(|(address, _)| address).collect();
-        let own = self.instances.iter().filter(|(_, owner)| **owner == pod);
-        let own: Vec<_> = own.map(|(instance, _)| *instance).collect();
-        for instance in own {
+        for address in &given.addresses {
+            // Another pod may have it by now.
+            if self.addresses.get(address) == Some(&pod) {
+                self.addresses.remove(address);
+            }
+        }
+        for at in given.doors.iter().filter_map(|door| door.host) {
+            if let Some(there) = self.published.get_mut(&at) {
+                there.retain(|(owner, _)| *owner != pod);
+                if there.is_empty() {
+                    self.published.remove(&at);
+                }
+            }
+        }
+        let first = (pod, InstanceId(0));
+        let last = (pod, InstanceId(u64::MAX));
+        let own: Vec<_> = self.of_pods.range(first..=last).copied().collect();
+        for (_, instance) in own {
             self.lose(instance);
         }
         if self.departed.len() == DEPARTED {
@@ -389,8 +425,8 @@ impl Known {
         }
         self.departed.push_back(Departed {
             pod,
-            addresses,
-            words,
+            addresses: given.addresses,
+            words: given.words,
         });
     }
 }

@@ -59,6 +59,8 @@ pub struct PodHostConfig {
     pub memory_dir: Option<PathBuf>,
     /// The commands that exec offers when the mounts have none.
     pub toolbox: Toolbox,
+    /// Memory mappings that this process may have (`vm.max_map_count`).
+    pub mappings: usize,
 }
 
 /// A pod host. Clones are the same host.
@@ -104,7 +106,7 @@ impl PodHost {
     /// # Errors
     /// When the system refuses threads, or no block of pod addresses is free.
     pub fn start(config: PodHostConfig) -> Result<Self, HostError> {
-        let engine = Engine::start()?;
+        let engine = Engine::start(config.mappings)?;
         let pods: Arc<Pods> = Arc::default();
         let observer = Notices {
             sink: Arc::clone(&config.sink),

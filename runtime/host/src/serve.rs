@@ -39,6 +39,8 @@ pub struct ServeConfig {
     pub memory_dir: Option<PathBuf>,
     /// The commands that exec offers when the mounts have none.
     pub toolbox: Toolbox,
+    /// Memory mappings that this process may have (`vm.max_map_count`).
+    pub mappings: usize,
 }
 
 /// Serves until the parent closes its end.
@@ -68,6 +70,7 @@ pub async fn serve(sockets: Sockets, config: ServeConfig) -> io::Result<()> {
         keeps_files: true,
         memory_dir: config.memory_dir,
         toolbox: config.toolbox,
+        mappings: config.mappings,
     })
     .map_err(io::Error::other)?;
     let datagrams = tokio::spawn(wire::take_in(wire, host.switch().clone()));

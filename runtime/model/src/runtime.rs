@@ -135,6 +135,8 @@ pub struct PodSandbox {
     pub commands: bool,
     /// A directory that only this pod uses; made when first needed, removed with the pod.
     pub directory: PathBuf,
+    /// How many containers it has: what it may run at once, but for commands.
+    pub containers: usize,
 }
 
 /// The network of a pod.

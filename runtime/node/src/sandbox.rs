@@ -46,6 +46,7 @@ pub(crate) fn of(
         volumes: files::volumes(&facts, objects)?,
         commands: has_commands(pod),
         directory: config.data_dir.join("pods").join(&pod.identity.uid),
+        containers: pod.all_containers().count(),
     })
 }
 

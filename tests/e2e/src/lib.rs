@@ -16,6 +16,8 @@ mod compiling;
 #[cfg(test)]
 mod cpu;
 #[cfg(test)]
+mod density;
+#[cfg(test)]
 mod doors;
 #[cfg(test)]
 mod ending;

@@ -23,8 +23,8 @@ pub(crate) const MAX_VALUES: usize = 400_000;
 /// The deepest nesting: the deepest built-in type, a CRD's schema, is written with about 60.
 pub(crate) const MAX_DEPTH: usize = 128;
 
-/// The most documents in one text.
-pub(crate) const MAX_DOCUMENTS: usize = 1000;
+/// The most documents in one text: their values are bounded too.
+pub(crate) const MAX_DOCUMENTS: usize = 100_000;
 
 /// Reads events into trees.
 struct Reader<'t> {

@@ -12,10 +12,10 @@ use anyhow::Context as _;
 use node::PodHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::LAST_CALLS;
+use super::beginning::Pods;
 use crate::output::Output;
 
 /// How long after the longest grace period all pods have ended, unless one hangs.
@@ -61,12 +61,12 @@ enum Stage {
     Killing(Instant),
 }
 
-/// Waits until every pod has ended; says what asked for it, if something did. Once it was asked for
-/// it waits no longer than a stop may take: the longest grace period, and a moment after the end of
-/// all. What hangs then is given up, and ended with this process.
+/// Begins what pods wait, and waits until every one has ended; says what asked for it, if something
+/// did. Once it was asked for no more are begun, and it waits no longer than a stop may take: the
+/// longest grace period, and a moment after the end of all. What hangs then is given up, and ended
+/// with this process.
 pub(super) async fn until_all_end(
-    (pods, longest): (&[PodHandle], Duration),
-    mut ends: JoinSet<()>,
+    pods: &mut Pods<'_>,
     signals: &mut Signals,
     failures: &mut mpsc::UnboundedReceiver<String>,
     output: &Output,
@@ -75,16 +75,21 @@ pub(super) async fn until_all_end(
     let mut stage = Stage::Running;
     loop {
         let asked = end.asked.is_some();
+        let are_waiting = pods.are_waiting();
         let signal = tokio::select! {
-            ended = ends.join_next() => match ended {
-                Some(_) => continue,
-                None => {
+            () = std::future::ready(()), if are_waiting => {
+                pods.begin_next();
+                continue;
+            }
+            is_one = pods.one_has_ended(), if !are_waiting => match is_one {
+                true => continue,
+                false => {
                     end.until = stage.last_words();
                     return end;
                 }
             },
             Some(why) = failures.recv() => {
-                stage = stage.end_at_once(pods);
+                stage = stage.end_at_once(pods.begun());
                 end.failed.get_or_insert(why);
                 continue;
             }
@@ -98,13 +103,14 @@ pub(super) async fn until_all_end(
                 _ => end.asked.unwrap_or(SignalKind::terminate()),
             },
         };
+        pods.call_off();
         if asked {
             // Guests that wait for a reader cannot end before what they wrote is taken.
             output.hurry();
-            stage = stage.end_at_once(pods);
+            stage = stage.end_at_once(pods.begun());
         } else if let Stage::Running = stage {
-            pods.iter().for_each(|pod| pod.stop(None));
-            stage = Stage::Stopping(Instant::now() + longest + MARGIN);
+            pods.begun().iter().for_each(|pod| pod.stop(None));
+            stage = Stage::Stopping(Instant::now() + pods.longest_grace() + MARGIN);
         }
         end.asked.get_or_insert(signal);
     }

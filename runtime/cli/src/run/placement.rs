@@ -21,6 +21,7 @@ use super::from_bytes::FromBytes;
 use crate::claim::Claim;
 use crate::data_dir::DataDir;
 use crate::images::Files;
+use crate::machine;
 use crate::options::{Placement, Run};
 
 /// The toolbox that this build carries; empty for none.
@@ -59,15 +60,25 @@ pub(crate) fn compiler() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Where the pods of a run go: as the command line says, and each into a process of its own where
-/// one of them asks for the RuntimeClass that promises it.
+/// Where the pods of a run go: as the command line says, each into a process of its own where one of
+/// them asks for the RuntimeClass that promises it, and into several where they are too many for one.
 pub(crate) fn of(options: &Run, workload: &Workload) -> Placement {
-    let mut pods = workload.pods.iter();
     let asks = |admitted: &Admitted| admitted.pod.runtime_class.as_deref() == Some(PROCESS);
-    if pods.any(asks) {
+    if workload.pods.iter().any(asks) {
         return Placement::ChildPerPod;
     }
+    let pods = workload.pods.iter();
+    let containers: usize = pods.map(|it| it.pod.all_containers().count()).sum();
+    if options.placement == Placement::Task && containers > containers_per_process() {
+        return Placement::Child;
+    }
     options.placement
+}
+
+/// Containers that one process takes: what may be mapped is enough for all of them.
+fn containers_per_process() -> usize {
+    // A machine that allows next to nothing runs a few all the same, from the pools.
+    engine::instances_within(machine::mappings()).max(1)
 }
 
 /// Starts whatever runs pods.
@@ -97,6 +108,7 @@ pub(crate) fn start(
                 keeps_files: false,
                 memory_dir: None,
                 toolbox: toolbox(),
+                mappings: machine::mappings(),
             })?));
         }
         Placement::Child => false,
@@ -115,6 +127,7 @@ pub(crate) fn start(
         range: net::PodRange::LOOPBACK,
         steering: steering(),
         one_per_pod,
+        containers: containers_per_process(),
         sink: router,
         compiler,
     })))

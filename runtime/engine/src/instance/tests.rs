@@ -51,7 +51,7 @@ fn every_slot_of_a_pool_takes_a_component_as_large_as_any() {
 
 #[test]
 fn what_no_pool_holds_is_on_demand_and_no_pool_is_asked_again() {
-    let engine = Engine::start().unwrap();
+    let engine = Engine::start(65_530).unwrap();
     let directory = TempDir::new().unwrap();
     let paths = CodePaths::new(directory.path().to_owned());
     for (kind, core_instances, tables, fits) in [
@@ -76,7 +76,7 @@ fn what_no_pool_holds_is_on_demand_and_no_pool_is_asked_again() {
 
 #[test]
 fn what_the_machine_lacks_is_no_word_about_an_image() {
-    let engine = Engine::start().unwrap();
+    let engine = Engine::start(65_530).unwrap();
     let directory = TempDir::new().unwrap();
     let paths = CodePaths::new(directory.path().to_owned());
     let path = paths.path("late", Kind::Sync);

@@ -25,8 +25,13 @@ impl Compiler for Nobody {
     }
 }
 
-/// Children whose shared one is there already.
+/// Children whose shared one is there already, and takes as many as come.
 fn with(child: &Child) -> Children {
+    with_room(child, usize::MAX)
+}
+
+/// The same of so many containers.
+fn with_room(child: &Child, containers: usize) -> Children {
     let children = Children::new(ChildrenConfig {
         program: "/nowhere".into(),
         args: |_, _| Vec::new(),
@@ -34,10 +39,14 @@ fn with(child: &Child) -> Children {
         confinement: Confinement::default(),
         range: PodRange::LOOPBACK,
         one_per_pod: false,
+        containers,
         sink: Arc::new(Nobody),
         compiler: Arc::new(Nobody),
     });
-    children.state().shared = Some(child.clone());
+    children.state().shared = vec![Shared {
+        child: child.clone(),
+        containers: 0,
+    }];
     children
 }
 
@@ -57,6 +66,7 @@ fn sandbox(id: u64) -> PodSandbox {
         volumes: Default::default(),
         commands: false,
         directory: "/nowhere".into(),
+        containers: 1,
     }
 }
 
@@ -165,4 +175,43 @@ async fn a_pod_removed_by_one_thread_and_given_more_by_another_leaves_no_owner()
         }
     }
     assert_eq!(gone.len() as u64, pods);
+}
+
+#[tokio::test]
+async fn a_child_takes_so_many_containers_and_an_empty_one_ends() {
+    let (first, _first) = Child::unheard();
+    let (second, _second) = Child::unheard();
+    let children = with_room(&first, 3);
+    children.state().shared.push(Shared {
+        child: second.clone(),
+        containers: 1,
+    });
+    let of = |id, containers| PodSandbox {
+        containers,
+        ..sandbox(id)
+    };
+    let counts = || {
+        let state = children.state();
+        let counts = state.shared.iter().map(|it| it.containers);
+        counts.collect::<Vec<_>>()
+    };
+    // More than any takes find a child of their own all the same.
+    for (id, containers, wanted) in [(1, 4, [4, 1]), (2, 1, [4, 2]), (3, 1, [4, 3])] {
+        drop(children.create_pod(of(id, containers)));
+        assert_eq!(counts(), wanted);
+    }
+    // Both are full, and there is no program for another one.
+    let refused = children.create_pod(of(4, 1)).await;
+    assert!(
+        matches!(refused, Err(RuntimeError::Exhausted(_))),
+        "{refused:?}"
+    );
+    drop(children.remove_pod(PodId(3)));
+    drop(children.remove_pod(PodId(9)));
+    assert_eq!(counts(), [4, 2]);
+    drop(children.remove_pod(PodId(1)));
+    assert_eq!(counts(), [2]);
+    assert!(children.state().shared[0].child.is(&second));
+    drop(children.create_pod(of(5, 1)));
+    assert_eq!(counts(), [3]);
 }

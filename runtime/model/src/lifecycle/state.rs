@@ -11,7 +11,7 @@ use super::slot::{Role, Slot, Waiting, slots};
 use super::{Action, Notice, Now, Place, Tick, conditions, phase};
 use crate::pod::Pod;
 use crate::runtime::{InstanceId, PodId};
-use crate::status::{Condition, Phase, PodStatus};
+use crate::status::{Condition, ContainerStatus, Phase, PodStatus};
 
 /// Everything that decides what happens to one pod next.
 #[derive(Debug, Clone)]
@@ -172,6 +172,12 @@ impl State {
             .zip(self.pod.all_containers())
             .map(|(slot, spec)| (slot.role, slot.status(spec, &self.pod)))
             .partition(|(role, _)| *role != Role::Main);
+        // Kept for as long as the pod is there: with no more room than it needs.
+        let statuses = |slots: Vec<(Role, ContainerStatus)>| {
+            let mut statuses: Vec<_> = slots.into_iter().map(|(_, status)| status).collect();
+            statuses.shrink_to_fit();
+            statuses
+        };
         let (reason, message) = match &self.course {
             Course::Over(Why::Failed { reason, message }) => (reason.clone(), message.clone()),
             _ => (String::new(), String::new()),
@@ -190,8 +196,8 @@ impl State {
             host_ips: Vec::new(),
             start_time: Some(self.start),
             qos: self.pod.qos(),
-            init_containers: inits.into_iter().map(|(_, status)| status).collect(),
-            containers: mains.into_iter().map(|(_, status)| status).collect(),
+            init_containers: statuses(inits),
+            containers: statuses(mains),
         }
     }
 }

@@ -99,6 +99,8 @@ impl Worker {
             image_id: image.image_id.clone(),
             fetched: image.fetched,
         };
+        // Most pods have one at a time.
+        self.images.reserve_exact(1);
         self.images.push((instance, image));
         self.step(event);
     }

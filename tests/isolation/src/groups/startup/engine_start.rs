@@ -68,7 +68,7 @@ impl Stand {
         let wasm = std::fs::read(&bench.programs.start)?;
         let digest = engine::cache::digest(&wasm);
         let path = runtime.block_on(code.code(&bench.programs.start, &digest))?;
-        let engine = Engine::start()?;
+        let engine = Engine::start(65_530)?;
         let switch = Switch::new(SwitchConfig {
             range: PodRange::LOOPBACK,
             kernel: runtime.handle().clone(),

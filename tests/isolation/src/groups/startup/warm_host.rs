@@ -89,6 +89,7 @@ impl WarmHost {
                 sink: Arc::clone(&router) as _,
                 compiler: Arc::new(NoCompiler),
                 toolbox: Toolbox::Absent,
+                mappings: 65_530,
             })?
         };
         let (ear, lines) = mpsc::unbounded_channel();
