@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::Kind;
 
-/// Mappings of everything else: the pools, the code of images, threads, the allocator.
+/// Mappings of everything else: the pools, the code of images, threads, the allocator. Of a process that
+/// may have few it is a quarter of them.
 const RESERVED: usize = 16 << 10;
 
 /// Mappings of one instance on demand of preview 1 or WASI 0.2: its memory with its guards and data, its
@@ -33,9 +34,15 @@ pub(crate) struct Taken {
     count: usize,
 }
 
-/// How many instances a process may have that may have so many mappings, each on demand.
+/// How many instances a process may have that may have so many mappings, each on demand and of whatever
+/// kind.
 pub fn instances_within(mappings: usize) -> usize {
-    mappings.saturating_sub(RESERVED) / SYNC
+    on_demand(mappings) / ASYNC
+}
+
+/// What is left for instances on demand.
+fn on_demand(mappings: usize) -> usize {
+    mappings - RESERVED.min(mappings / 4)
 }
 
 // === impl Mappings ===
@@ -45,7 +52,7 @@ impl Mappings {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             most,
-            left: AtomicUsize::new(most.saturating_sub(RESERVED)),
+            left: AtomicUsize::new(on_demand(most)),
         }
     }
 
@@ -88,11 +95,14 @@ mod tests {
     fn as_many_instances_as_are_promised_find_room() {
         let most = 65_530;
         let mappings = Arc::new(Mappings::new(most));
-        let taken: Vec<_> = std::iter::from_fn(|| mappings.take(Kind::Sync)).collect();
-        assert_eq!(taken.len(), instances_within(most));
-        assert!(mappings.take(Kind::Async).is_none());
-        drop(taken);
-        assert!(mappings.take(Kind::Async).is_some());
-        assert_eq!(instances_within(100), 0);
+        for kind in [Kind::Sync, Kind::Async] {
+            let taken: Vec<_> = std::iter::from_fn(|| mappings.take(kind)).collect();
+            assert!(taken.len() >= instances_within(most), "{kind:?}");
+            assert!(mappings.take(Kind::Async).is_none());
+            drop(taken);
+            assert!(mappings.take(kind).is_some());
+        }
+        assert_eq!(instances_within(most), 4095);
+        assert_eq!(instances_within(100), 6);
     }
 }

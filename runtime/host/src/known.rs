@@ -18,10 +18,10 @@ use crate::protocol::{self, Reply};
 
 /// Pods that have gone lately, of which something may still be told, and from whose addresses
 /// something may still be on its way.
-const DEPARTED: usize = 1024;
+const DEPARTED: usize = 8192;
 
 /// Instances that have been removed lately, whose health may still be on its way.
-const LOST: usize = 4096;
+const LOST: usize = 16_384;
 
 /// Health of one instance. The engine tells it ten times in a second at most: twice that, and as
 /// much as piles up in a minute in which nobody has listened here.

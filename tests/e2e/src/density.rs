@@ -18,7 +18,7 @@ const MOST: usize = 10_000;
 fn containers_per_process() -> anyhow::Result<usize> {
     let text = fs::read_to_string("/proc/sys/vm/max_map_count")?;
     let mappings: usize = text.trim().parse()?;
-    Ok(mappings.saturating_sub(16 << 10) / 8)
+    Ok((mappings - (16 << 10).min(mappings / 4)) / 12)
 }
 
 #[test]

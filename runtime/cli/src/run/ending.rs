@@ -89,6 +89,7 @@ pub(super) async fn until_all_end(
                 }
             },
             Some(why) = failures.recv() => {
+                pods.call_off();
                 stage = stage.end_at_once(pods.begun());
                 end.failed.get_or_insert(why);
                 continue;

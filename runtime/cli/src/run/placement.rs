@@ -13,6 +13,7 @@ use bytes::Bytes;
 use host::{Children, ChildrenConfig, Compiler, Confinement, PodHost, PodHostConfig, Toolbox};
 use model::runtime::Resolver;
 use model::security::User;
+use model::volume::Source;
 use model::{Quantity, Runtime};
 use node::Router;
 use rustix::fs::{Access, access};
@@ -62,6 +63,7 @@ pub(crate) fn compiler() -> anyhow::Result<PathBuf> {
 
 /// Where the pods of a run go: as the command line says, each into a process of its own where one of
 /// them asks for the RuntimeClass that promises it, and into several where they are too many for one.
+/// Not so with host paths, each of which would have a process to itself.
 pub(crate) fn of(options: &Run, workload: &Workload) -> Placement {
     let asks = |admitted: &Admitted| admitted.pod.runtime_class.as_deref() == Some(PROCESS);
     if workload.pods.iter().any(asks) {
@@ -69,10 +71,18 @@ pub(crate) fn of(options: &Run, workload: &Workload) -> Placement {
     }
     let pods = workload.pods.iter();
     let containers: usize = pods.map(|it| it.pod.all_containers().count()).sum();
-    if options.placement == Placement::Task && containers > containers_per_process() {
+    let are_too_many = containers > containers_per_process();
+    if options.placement == Placement::Task && are_too_many && !has_host_paths(workload) {
         return Placement::Child;
     }
     options.placement
+}
+
+/// Whether a pod of the run has a directory of the machine.
+fn has_host_paths(workload: &Workload) -> bool {
+    let pods = workload.pods.iter();
+    let mut volumes = pods.flat_map(|it| &it.pod.volumes);
+    volumes.any(|volume| matches!(volume.source, Source::HostPath { .. }))
 }
 
 /// Containers that one process takes: what may be mapped is enough for all of them.
