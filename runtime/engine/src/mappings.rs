@@ -13,7 +13,8 @@ use crate::config::Kind;
 const RESERVED: usize = 16 << 10;
 
 /// Mappings of one instance on demand of preview 1 or WASI 0.2: its memory with its guards and data, its
-/// table, its stack. Of a component of many core instances it may be one more.
+/// table, its stack. One with many memories or tables has more, which are not counted: [`RESERVED`] stands
+/// for them.
 const SYNC: usize = 8;
 
 /// The same for WASI 0.3, with the stacks of three calls that wait.
